@@ -1,0 +1,1 @@
+"""What `make bench` runs: measurements with floors, of real processes."""

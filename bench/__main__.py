@@ -1,0 +1,34 @@
+"""`python -m bench`: every measurement, a table, JSON beside it; exits 1 when a floor is missed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# The stock clients are those of the tests.
+sys.path.insert(0, str(ROOT / "tests"))
+
+from bench import broker_bench, client_bench, partitions_bench, transport_bench  # noqa: E402 - it needs the line above
+from bench.measures import table, write_json  # noqa: E402 - as above
+
+
+def main() -> int:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=transport_bench.ROUNDS, metavar="N")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has this")
+    parser.add_argument("--json", type=Path, default=ROOT / ".cache" / "bench" / "results.json")
+    arguments = parser.parse_args()
+    measures = transport_bench.run(rounds=arguments.rounds, only=arguments.only)
+    measures += broker_bench.run(only=arguments.only)
+    measures += client_bench.run(rounds=arguments.rounds, only=arguments.only)
+    measures += partitions_bench.run(only=arguments.only)
+    write_json(measures, arguments.json)
+    sys.stdout.write(table(measures) + "\n")
+    return 0 if all(measure.holds for measure in measures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

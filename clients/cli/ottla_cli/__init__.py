@@ -1,0 +1,1 @@
+"""The `ottla` command: runs the platform on one machine, operates it, moves records in and out."""

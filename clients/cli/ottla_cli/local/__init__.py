@@ -1,0 +1,1 @@
+"""The platform on one machine: `ottla up` and the services as processes."""

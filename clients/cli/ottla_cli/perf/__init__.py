@@ -1,0 +1,1 @@
+"""What `ottla perf` does: measuring a cluster through the client library."""

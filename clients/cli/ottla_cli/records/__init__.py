@@ -1,0 +1,1 @@
+"""Records as lines: the pure parts of `ottla produce` and `ottla consume`."""

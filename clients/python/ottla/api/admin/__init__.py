@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/api/admin` by `make proto`; do not edit."""

@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/api/metadata/v1` by `make proto`; do not edit."""

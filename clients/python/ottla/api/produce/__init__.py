@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/api/produce` by `make proto`; do not edit."""

@@ -1,0 +1,254 @@
+"""What an admin client is given and gives back: plain values, a result an item.
+
+Owns their shape and the reading of answers. Every result names its item and carries `error`, which
+is None where it succeeded; partial success is normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ottla.api.admin.v1 import admin_pb2
+from ottla.api.error.v1 import error_pb2
+from ottla.client.core.addresses import Address
+from ottla.protocol.error_details import from_proto
+from ottla.protocol.errors import InvalidConfig, OttlaError
+
+
+@dataclass(frozen=True, slots=True)
+class NewTopic:
+    """A topic to be created; what is left out is the cluster's to decide."""
+
+    name: str
+    partition_count: int = 0
+    replication_factor: int = 0
+    configs: Mapping[str, str] = field(default_factory=dict)
+    assignments: Sequence[Sequence[int]] = ()
+    """Node ids a partition, the preferred leader first; instead of the two counts."""
+
+    def message(self) -> admin_pb2.NewTopic:
+        """As it travels."""
+        return admin_pb2.NewTopic(
+            name=self.name,
+            partition_count=self.partition_count,
+            replication_factor=self.replication_factor,
+            configs=dict(self.configs),
+            assignments=[admin_pb2.ReplicaAssignment(node_ids=each) for each in self.assignments],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TopicResult:
+    """What became of one topic; counts are 0 where an answer doesn't tell them."""
+
+    name: str
+    topic_id: bytes
+    partition_count: int
+    replication_factor: int
+    error: OttlaError | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicListing:
+    """A topic in a list."""
+
+    name: str
+    topic_id: bytes
+    partition_count: int
+    replication_factor: int
+    is_internal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDescription:
+    """A partition as operators see it; node ids."""
+
+    partition: int
+    leader: int | None
+    leader_epoch: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    offline_replicas: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class TopicDescription:
+    """A topic as operators see it."""
+
+    name: str
+    topic_id: bytes
+    partition_count: int
+    replication_factor: int
+    is_internal: bool
+    configs: dict[str, str]
+    durability: str
+    """What acks=all promises: "flushed" or "replicated"."""
+    version: int
+    error: OttlaError | None
+    partitions: list[PartitionDescription]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerDescription:
+    """A broker as operators see it."""
+
+    node_id: int
+    addresses: dict[str, Address]
+    """By listener."""
+    rack: str
+    state: str
+    """ "fenced", "active" or "draining"."""
+    leader_count: int
+    replica_count: int
+    server_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDescription:
+    """The cluster."""
+
+    cluster_id: str
+    brokers: tuple[BrokerDescription, ...]
+    controller_node_id: int | None
+    """The active one."""
+    topic_count: int
+    partition_count: int
+    feature_level: int
+    metadata_store: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
+    """A setting; `value` is empty if it is sensitive."""
+
+    name: str
+    value: str
+    source: str
+    """ "topic", "broker", "cluster", "static" or "default"."""
+    is_dynamic: bool
+    is_sensitive: bool
+    documentation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigResult:
+    """The settings of one resource."""
+
+    kind: str
+    name: str
+    entries: tuple[ConfigEntry, ...]
+    version: int
+    error: OttlaError | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedRecords:
+    """What became of one partition."""
+
+    topic: str
+    partition: int
+    log_start_offset: int
+    error: OttlaError | None
+
+
+def item_error(item: object) -> OttlaError | None:
+    """The error in an item of an answer, if it has one."""
+    message = getattr(item, "error", None)
+    if isinstance(message, error_pb2.Error) and message.reason:
+        return from_proto(message)
+    return None
+
+
+def config_resource(kind: str, name: str) -> admin_pb2.ConfigResource:
+    """What settings belong to: "topic", "broker" or "cluster". Raises InvalidConfig."""
+    number = dict(admin_pb2.ConfigResourceKind.items()).get(f"CONFIG_RESOURCE_KIND_{kind.upper()}")
+    if not number:
+        raise InvalidConfig(f"settings belong to a topic, broker or cluster, not to {kind!r}")
+    return admin_pb2.ConfigResource(kind=admin_pb2.ConfigResourceKind.ValueType(number), name=name)
+
+
+def _word(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower()
+
+
+def listing(item: admin_pb2.TopicListing) -> TopicListing:
+    """A topic in a list, as it came."""
+    return TopicListing(
+        item.name, item.topic_id, item.partition_count, item.replication_factor, item.internal
+    )
+
+
+def topic_description(item: admin_pb2.TopicDescription) -> TopicDescription:
+    """One page's part of a topic, as it came."""
+    return TopicDescription(
+        name=item.name,
+        topic_id=item.topic_id,
+        partition_count=item.partition_count,
+        replication_factor=item.replication_factor,
+        is_internal=item.internal,
+        configs=dict(item.configs),
+        durability=_word(admin_pb2.Durability.Name(item.durability), "DURABILITY_"),
+        version=item.version,
+        error=item_error(item),
+        partitions=[_partition(each) for each in item.partitions],
+    )
+
+
+def _partition(item: admin_pb2.PartitionDescription) -> PartitionDescription:
+    return PartitionDescription(
+        partition=item.partition,
+        leader=item.leader if item.HasField("leader") else None,
+        leader_epoch=item.leader_epoch,
+        replicas=tuple(item.replicas),
+        isr=tuple(item.isr),
+        offline_replicas=tuple(item.offline_replicas),
+    )
+
+
+def cluster_description(answer: admin_pb2.DescribeClusterResponse) -> ClusterDescription:
+    """The cluster, as it came."""
+    active = [each.node_id for each in answer.controllers if each.active]
+    return ClusterDescription(
+        cluster_id=answer.cluster_id,
+        brokers=tuple(_broker(each) for each in answer.brokers),
+        controller_node_id=active[0] if active else None,
+        topic_count=answer.topic_count,
+        partition_count=answer.partition_count,
+        feature_level=answer.feature_level,
+        metadata_store=answer.metadata_store,
+    )
+
+
+def _broker(item: admin_pb2.BrokerDescription) -> BrokerDescription:
+    return BrokerDescription(
+        node_id=item.node_id,
+        addresses={each.listener: Address(each.host, each.port) for each in item.endpoints},
+        rack=item.rack,
+        state=_word(admin_pb2.BrokerState.Name(item.state), "BROKER_STATE_"),
+        leader_count=item.leader_count,
+        replica_count=item.replica_count,
+        server_version=item.server_version,
+    )
+
+
+def config_result(item: admin_pb2.DescribeConfigsResult) -> ConfigResult:
+    """One resource's settings, as they came."""
+    return ConfigResult(
+        kind=_word(admin_pb2.ConfigResourceKind.Name(item.resource.kind), "CONFIG_RESOURCE_KIND_"),
+        name=item.resource.name,
+        entries=tuple(_entry(each) for each in item.entries),
+        version=item.version,
+        error=item_error(item),
+    )
+
+
+def _entry(item: admin_pb2.ConfigEntry) -> ConfigEntry:
+    return ConfigEntry(
+        name=item.name,
+        value=item.value,
+        source=_word(admin_pb2.ConfigSource.Name(item.source), "CONFIG_SOURCE_"),
+        is_dynamic=item.dynamic,
+        is_sensitive=item.sensitive,
+        documentation=item.documentation,
+    )

@@ -1,0 +1,125 @@
+"""What becomes of clients when the process forks.
+
+Owns the rule that a client belongs to the process that made it, and gRPC's part in that. In a child
+its thread is missing, so that calls would never end; where it ran when the process was forked, no
+client can be opened in the child, and one whose channels went away there would wait for that thread
+for ever: so they stay. Forking before the first client is opened, or after the last one is closed,
+leaves the child free.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import Final, Protocol
+
+import grpc
+
+from ottla.client import FORK_SUPPORT, SETS_FORK_SUPPORT, leaving
+from ottla.protocol.errors import InvalidRequest
+
+_POLLER: Final = "_poll_wrapper"
+_ENDING_SECONDS: Final = 0.5
+_TASKS: Final = Path("/proc/self/task")
+
+
+class Forked(Protocol):
+    """Something that lives in one process."""
+
+    def forked(self) -> None:
+        """This is a child process."""
+        ...
+
+
+class _Process:
+    """What this process is to its clients."""
+
+    def __init__(self) -> None:
+        self.clients: weakref.WeakSet[Forked] = weakref.WeakSet()
+        self.channels: dict[weakref.ref[grpc.aio.Channel], None] = {}
+        self.last_gone_seconds = -_ENDING_SECONDS
+        self.forks_with_grpc = False
+        self.lacks_grpc = False
+
+    def will_fork(self) -> None:
+        # The poller's thread is what gRPC's part for asyncio runs on while it has any channel.
+        self.forks_with_grpc = any(_POLLER in each.name for each in threading.enumerate())
+        if not self.forks_with_grpc:
+            self._until_grpc_is_down()
+
+    def _until_grpc_is_down(self) -> None:
+        """Let gRPC end: a thread of its own does that, milliseconds after the last channel went.
+
+        A child that is forked amid that inherits a lock which nobody gives back.
+        """
+        deadline = self.last_gone_seconds + _ENDING_SECONDS
+        while time.monotonic() < deadline and _has_native_threads():
+            time.sleep(0.001)
+
+    def note(self, channel: grpc.aio.Channel) -> None:
+        self.channels[weakref.ref(channel, self._gone)] = None
+
+    def _gone(self, reference: weakref.ref[grpc.aio.Channel]) -> None:
+        self.channels.pop(reference, None)
+        self.last_gone_seconds = time.monotonic()
+
+    def is_child(self) -> None:
+        if self.forks_with_grpc:
+            self.lacks_grpc = True
+            _keep_for_ever([each for reference in self.channels if (each := reference())])
+        for client in list(self.clients):
+            client.forked()
+        leaving.forget_all()
+
+
+_process: Final = _Process()
+
+
+def tell_when_forked(client: Forked) -> None:
+    """Have a client told in a child process."""
+    _process.clients.add(client)
+
+
+def note_channel(channel: grpc.aio.Channel) -> grpc.aio.Channel:
+    """The channel, which a child process will inherit while it is open."""
+    _process.note(channel)
+    return channel
+
+
+def check_grpc() -> None:
+    """Return if gRPC can be used in this process. Raises InvalidRequest."""
+    if _process.lacks_grpc:
+        raise InvalidRequest(
+            "this process was forked while gRPC was in use, and can't use it; fork before the "
+            'first client is opened, or start processes another way, as multiprocessing\'s "spawn"'
+        )
+
+
+def made_before_fork() -> InvalidRequest:
+    """What using another process's client raises."""
+    return InvalidRequest("the client was made before fork(); make it in the child process")
+
+
+def _has_native_threads() -> bool:
+    """Whether there are threads that Python has not started, as far as the system tells."""
+    try:
+        return len(list(_TASKS.iterdir())) > threading.active_count()
+    except OSError:
+        return True  # it doesn't tell, so there may be
+
+
+def _keep_for_ever(channels: list[grpc.aio.Channel]) -> None:
+    """Never let these go, not even when the interpreter ends: their end would wait for ever."""
+    import ctypes  # noqa: PLC0415 - only for who forks in the middle of things
+
+    for channel in channels:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(channel))
+
+
+if SETS_FORK_SUPPORT:
+    os.environ.pop(FORK_SUPPORT, None)  # gRPC has read it; programs we start are not to
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_process.will_fork, after_in_child=_process.is_child)

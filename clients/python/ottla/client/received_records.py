@@ -1,0 +1,139 @@
+"""Records on their way to the application: deserialized, seen by interceptors, handed out.
+
+Owns deserializers and the run of records that is decoded and not handed out yet. Handing out keeps
+no books: what is left of the run tells where the application is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from operator import length_hint
+from typing import Generic, Protocol, TypeVar, cast
+
+from ottla.client.core.positions import TopicPartition
+from ottla.client.core.record_columns import ConsumerRecord, RawRecord
+from ottla.protocol.errors import InvalidRequest
+
+K = TypeVar("K")
+V = TypeVar("V")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Deserializer(Protocol[T_co]):
+    """Turns bytes into an application's value: any function of one argument will do."""
+
+    def __call__(self, data: bytes, /) -> T_co:
+        """The value; whatever it raises reaches who reads as InvalidRequest."""
+        ...
+
+
+class ConsumerInterceptor(Protocol):
+    """Sees records before the application does."""
+
+    def on_records(self, records: Sequence[RawRecord]) -> Sequence[RawRecord]:
+        """The records to hand on in their place; they are of one partition."""
+        ...
+
+
+class Reception(Generic[K, V]):
+    """What one consumer does to records, and those it has not handed out yet."""
+
+    def __init__(
+        self,
+        *,
+        key_deserializer: Deserializer[K] | None,
+        value_deserializer: Deserializer[V] | None,
+        interceptors: Sequence[ConsumerInterceptor],
+    ) -> None:
+        self._key = key_deserializer
+        self._value = value_deserializer
+        self._interceptors = interceptors
+        self._run: list[ConsumerRecord[K, V]] = []
+        self.left: Iterator[ConsumerRecord[K, V]] = iter(self._run)
+        """What is to be handed out next."""
+
+    def receive(self, records: list[RawRecord]) -> None:
+        """Take a run over, behind nothing: the one before is handed out.
+
+        Raises:
+            InvalidRequest: a deserializer failed; the run is gone then.
+        """
+        for interceptor in self._interceptors:
+            records = list(interceptor.on_records(records))
+        if self._key is None and self._value is None:
+            self._replace(cast("list[ConsumerRecord[K, V]]", records))
+        else:
+            self._replace([self._deserialized(record) for record in records])
+
+    def _replace(self, run: list[ConsumerRecord[K, V]]) -> None:
+        self._run = run
+        self.left = iter(run)
+
+    def has_some(self) -> bool:
+        """Whether anything is left to hand out."""
+        return length_hint(self.left) > 0
+
+    def take(self, count: int) -> list[ConsumerRecord[K, V]]:
+        """Hand out up to so many records."""
+        if length_hint(self.left) == len(self._run) <= count:
+            run = self._run
+            self._replace([])
+            return run
+        return list(islice(self.left, count))
+
+    def put_back(self, records: list[ConsumerRecord[K, V]]) -> None:
+        """What was taken was not handed out after all."""
+        self._replace([*records, *self.left])
+
+    def next_offset(self, place: TopicPartition) -> int | None:
+        """Offset of a partition's first record that is not handed out, if any."""
+        for record in self._remaining():
+            if (record.topic, record.partition) == place:
+                return record.offset
+        return None
+
+    def drop(self, place: TopicPartition) -> None:
+        """Hand out nothing more of a partition."""
+        self._replace(
+            [record for record in self._remaining() if (record.topic, record.partition) != place]
+        )
+
+    def _remaining(self) -> list[ConsumerRecord[K, V]]:
+        return self._run[len(self._run) - length_hint(self.left) :]
+
+    def _deserialized(self, record: RawRecord) -> ConsumerRecord[K, V]:
+        topic, partition, offset, timestamp_ms, key, value, headers = record
+        return ConsumerRecord(
+            topic,
+            partition,
+            offset,
+            timestamp_ms,
+            _read(key, self._key, record, "key"),
+            _read(value, self._value, record, "value"),
+            headers,
+        )
+
+
+_Read = TypeVar("_Read")
+
+
+def _read(
+    data: bytes | None, deserializer: Callable[[bytes], _Read] | None, record: RawRecord, what: str
+) -> _Read | None:
+    if data is None:
+        return None
+    if deserializer is None:
+        return cast("_Read", data)
+    try:
+        return deserializer(data)
+    except Exception as error:  # an application's code: whatever it raises is about this record
+        raise InvalidRequest(
+            f"the {what} of {record.topic}-{record.partition} at offset {record.offset} "
+            f"can't be deserialized: {error}",
+            metadata={
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+            },
+        ) from error

@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/internal/broker` by `make proto`; do not edit."""

@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/internal/controller` by `make proto`; do not edit."""

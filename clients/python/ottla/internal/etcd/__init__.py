@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/internal/etcd` by `make proto`; do not edit."""

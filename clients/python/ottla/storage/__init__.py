@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/storage` by `make proto`; do not edit."""

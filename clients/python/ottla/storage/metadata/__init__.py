@@ -1,0 +1,1 @@
+"""Generated from `proto/ottla/storage/metadata` by `make proto`; do not edit."""

@@ -1,0 +1,1 @@
+"""The demonstration: a year of flights through real service processes, and back."""

@@ -1,0 +1,1 @@
+"""The broker service: partition replicas appended, replicated and served. Starts in `app`."""

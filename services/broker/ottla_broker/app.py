@@ -1,0 +1,396 @@
+"""The broker put together: which parts there are, in which order they start and end.
+
+    ports bound ─► logs recovered ─► registered, metadata followed ─► replicas as it says
+        ─► serving ─► let in by the controller ─► ready … drain asked ─► leaders moved
+        ─► streams ended, servers stopped ─► logs closed with the clean-shutdown mark
+
+Owns the composition root; the only module that knows all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import grpc
+import structlog
+
+from ottla.api.cluster.v1.cluster_pb2 import SECURITY_TLS, Endpoint
+from ottla.protocol.errors import OttlaError
+from ottla.protocol.ids import NodeId
+from ottla_broker.config import BrokerConfig
+from ottla_broker.core.log_config import LogConfig
+from ottla_broker.core.log_events import LogEvent
+from ottla_broker.listener_servers import ListenerServers, Servicers
+from ottla_broker.metadata.client_view import ClientView
+from ottla_broker.metadata.cluster_follower import ClusterFollower
+from ottla_broker.metadata.cluster_table import ClusterTable, TableChanges
+from ottla_broker.metadata.cluster_watch import ClusterWatch
+from ottla_broker.metadata.controller_lease import ControllerLease
+from ottla_broker.metadata.controller_link import ControllerLink
+from ottla_broker.metadata.controller_session import BrokerIdentity, ControllerSession
+from ottla_broker.metadata.idle_alarms import IdleAlarms
+from ottla_broker.metadata.readiness import settled
+from ottla_broker.metadata.replica_plan import ReplicaPlanner
+from ottla_broker.metadata.replica_sync import ReplicaSync
+from ottla_broker.metadata.timed_wait import wait_until
+from ottla_broker.metadata.topic_settings import TopicSettings
+from ottla_broker.metadata.version_waiters import VersionWaiters
+from ottla_broker.metadata.watch_hub import WatchHub
+from ottla_broker.replica.replica_table import ReplicaTable
+from ottla_broker.rpc.admin_forwarder import AdminForwarder
+from ottla_broker.rpc.admin_servicer import AdminServicer
+from ottla_broker.rpc.fetch_servicer import FetchServicer
+from ottla_broker.rpc.fetch_session import FetchSessions
+from ottla_broker.rpc.metadata_servicer import MetadataServicer
+from ottla_broker.rpc.partition_router import PartitionRouter
+from ottla_broker.rpc.peer_channels import PeerChannels
+from ottla_broker.rpc.produce_servicer import ProduceServicer
+from ottla_broker.rpc.produce_session import ProduceSessions
+from ottla_broker.rpc.reader import ReadWaits
+from ottla_broker.rpc.records_budget import RecordsBudget
+from ottla_broker.rpc.topic_auto_creation import TopicAutoCreation
+from ottla_broker.storage.filesystem import OsFilesystem
+from ottla_broker.storage.log_directory import DirectorySurroundings, StorageConfig
+from ottla_broker.storage.ports import ThreadOffload
+from ottla_runtime.channels import open_channel
+from ottla_runtime.clock import Clock
+from ottla_runtime.entropy import Entropy, SystemEntropy
+from ottla_runtime.failures import StartError
+from ottla_runtime.health import HealthPort
+from ottla_runtime.process import ServiceProcess
+from ottla_runtime.version import server_version
+
+FEATURE_LEVEL_MAX = 1
+INCARNATION_ID_SIZE = 16
+MOVE_LEADERS_MS_MAX = 5_000
+STOP_GRACE_SECONDS = 2.0
+
+_logger = structlog.get_logger(__name__)
+
+
+async def run_broker(process: ServiceProcess, config: BrokerConfig) -> None:
+    """Run a broker until it was told to drain and has.
+
+    Raises:
+        StartError: it can't start, and why.
+    """
+    entropy = SystemEntropy()
+    offload = ThreadOffload(name="broker", threads_max=config.worker_threads)
+    async with AsyncExitStack() as undo:
+        undo.callback(offload.close)
+        servers = ListenerServers.bind(config, clock=process.clock, entropy=entropy)
+        undo.push_async_callback(servers.stop, 0.0)
+        health = HealthPort()
+        undo.push_async_callback(health.stop)
+        health_port = await health.start(config.health_host, config.health_port)
+        replicas = await _open_replicas(
+            config, clock=process.clock, entropy=entropy, offload=offload
+        )
+        undo.push_async_exit(_Abandoned(replicas))
+        await health.set_started()
+        await offload.run(server_version)  # looked up on disk once, remembered from then on
+        broker = Broker(
+            config,
+            process=process,
+            entropy=entropy,
+            servers=servers,
+            replicas=replicas,
+            offload=offload,
+        )
+        broker.start_tasks()
+        if await broker.become_ready():
+            await servers.set_serving()
+            await health.set_ready(True)
+            process.report_ready(port=servers.port, health_port=health_port)
+            await process.drain_requested()
+            await health.set_ready(False)
+        await broker.drain()
+
+
+class _Abandoned:
+    """Leaves the logs of a broker that could not go on as a crash would; a drain closes them."""
+
+    def __init__(self, replicas: ReplicaTable) -> None:
+        self._replicas = replicas
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        if kind is not None:
+            self._replicas.abandon()
+
+
+async def _open_replicas(
+    config: BrokerConfig, *, clock: Clock, entropy: Entropy, offload: ThreadOffload
+) -> ReplicaTable:
+    log = LogConfig.from_settings(config.topic_settings())
+    # Before the metadata has said what a topic keeps, nothing of it may be removed.
+    kept = replace(log, retention_ms=-1, retention_bytes=-1)
+    surroundings = DirectorySurroundings(
+        filesystem=OsFilesystem(),
+        clock=clock,
+        offload=offload,
+        events=_log_event,
+        config=StorageConfig(log=kept),
+    )
+    paths = config.log_directories()
+
+    def make_directories() -> None:
+        for path in paths:
+            path.mkdir(parents=True, exist_ok=True)
+
+    try:
+        await offload.run(make_directories)
+        return await ReplicaTable.open(
+            paths, node_id=config.node_id, entropy=entropy, surroundings=surroundings
+        )
+    except OttlaError as error:
+        raise StartError(error.message) from error
+    except OSError as error:
+        raise StartError(f"cannot use the log directories: {error}") from error
+
+
+def _log_event(event: LogEvent) -> None:
+    details = {each.name: getattr(event, each.name) for each in fields(event)}
+    getattr(_logger, event.severity)(event.name, **details)
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    """The parts that know the cluster."""
+
+    table: ClusterTable
+    follower: ClusterFollower
+    applied: VersionWaiters
+    link: ControllerLink
+
+
+class Broker:
+    """All parts of a running broker, made from recovered logs and bound ports."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        process: ServiceProcess,
+        entropy: Entropy,
+        servers: ListenerServers,
+        replicas: ReplicaTable,
+        offload: ThreadOffload,
+    ) -> None:
+        self._config = config
+        self._process = process
+        self._clock = process.clock
+        self._entropy = entropy
+        self._servers = servers
+        self._replicas = replicas
+        self._offload = offload
+        self._node_id = NodeId(config.node_id)
+        self._open_channel = _channel_opener(config)
+        table = ClusterTable()
+        self._metadata = _Metadata(
+            table,
+            ClusterFollower(table),
+            VersionWaiters(),
+            ControllerLink(config.controllers(), table=table, open_channel=self._open_channel),
+        )
+        self._alarms = IdleAlarms(clock=self._clock, idle_ms=config.idle_heartbeat_ms)
+        self._waits = ReadWaits(idle_ms=config.idle_heartbeat_ms)
+        self._records = RecordsBudget()
+        self._peers = PeerChannels(
+            table, listener=config.broker_listener(), open_channel=self._open_channel
+        )
+        self._sync = self._make_sync()
+        self._watch = self._make_watch()
+        self._session = self._make_session()
+        self._sessions: list[ProduceSessions | FetchSessions] = []
+        self._hubs = [self._serve_listener(name) for name in servers.names]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _make_sync(self) -> ReplicaSync:
+        metadata = self._metadata
+        settings = TopicSettings(
+            metadata.table, node_id=self._node_id, static=self._config.topic_settings()
+        )
+        return ReplicaSync(
+            self._replicas,
+            table=metadata.table,
+            planner=ReplicaPlanner(metadata.table, node_id=self._node_id, settings=settings),
+            node_id=self._node_id,
+            link=metadata.link,
+            applied=metadata.applied,
+            clock=self._clock,
+        )
+
+    def _make_watch(self) -> ClusterWatch:
+        metadata = self._metadata
+        return ClusterWatch(
+            self._node_id,
+            table=metadata.table,
+            follower=metadata.follower,
+            link=metadata.link,
+            on_changes=self._changed,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+
+    def _make_session(self) -> ControllerSession:
+        metadata = self._metadata
+        identity = BrokerIdentity(
+            node_id=self._node_id,
+            incarnation_id=self._entropy.token_bytes(INCARNATION_ID_SIZE),
+            endpoints=self._servers.advertised(),
+            rack=self._config.rack,
+            server_version=server_version(),
+            feature_level_max=FEATURE_LEVEL_MAX,
+        )
+        return ControllerSession(
+            identity,
+            self._replicas,
+            link=metadata.link,
+            follower=metadata.follower,
+            lease=ControllerLease(),
+            applied_version=lambda: metadata.applied.version,
+            on_registered=self._sync.registered,
+            on_latest_version=self._watch.latest_version,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+
+    def _changed(self, changes: TableChanges) -> None:
+        self._sync.changed(changes)
+        for hub in self._hubs:
+            hub.changed(changes)
+
+    def _serve_listener(self, listener: str) -> WatchHub:
+        metadata = self._metadata
+        view = ClientView(metadata.table, listener=listener)
+        hub = WatchHub(view, clock=self._clock, alarms=self._alarms)
+        router = PartitionRouter(
+            view,
+            node_id=self._node_id,
+            find_replica=self._replicas.get,
+            applied=metadata.applied,
+        )
+        forwarder = AdminForwarder(
+            metadata.link, applied=metadata.applied, clock=self._clock, entropy=self._entropy
+        )
+        admin = AdminServicer(forwarder)
+        produce = self._produce_servicer(listener, router, admin)
+        fetch = self._fetch_servicer(listener, router)
+        self._sessions += [produce.sessions, fetch.sessions]
+        self._servers.add(
+            listener,
+            Servicers(
+                produce=produce,
+                fetch=fetch,
+                metadata=MetadataServicer(
+                    view, hub, applied=metadata.applied, server_version=server_version()
+                ),
+                admin=admin,
+            ),
+        )
+        return hub
+
+    def _produce_servicer(
+        self, listener: str, router: PartitionRouter, admin: AdminServicer
+    ) -> ProduceServicer:
+        return ProduceServicer(
+            router,
+            self._peers,
+            node_id=self._node_id,
+            auto_creation=TopicAutoCreation(
+                admin.create_topics, is_enabled=self._config.auto_create_topics_enable
+            ),
+            lease_held=self._session.lease_held,
+            clock=self._clock,
+            offload=self._offload,
+            idle_ms=self._config.idle_heartbeat_ms,
+            trusts_forwarded=self._config.is_for_services(listener),
+        )
+
+    def _fetch_servicer(self, listener: str, router: PartitionRouter) -> FetchServicer:
+        return FetchServicer(
+            router,
+            self._peers,
+            node_id=self._node_id,
+            waits=self._waits,
+            records=self._records,
+            offload=self._offload,
+            clock=self._clock,
+            idle_ms=self._config.idle_heartbeat_ms,
+            trusts_forwarded=self._config.is_for_services(listener),
+        )
+
+    def start_tasks(self) -> None:
+        """Start everything that runs beside the servers; a task that dies ends the service."""
+        supervisor = self._process.supervisor
+        supervisor.start("replica-table", self._replicas.run())
+        loops: list[tuple[str, Coroutine[Any, Any, None]]] = [
+            ("controller-session", self._session.run()),
+            ("metadata-watch", self._watch.run()),
+            ("replica-sync", self._sync.run()),
+            ("idle-alarms", self._alarms.run()),
+            *(("metadata-push", hub.run()) for hub in self._hubs),
+        ]
+        self._tasks = [supervisor.start_task(name, loop) for name, loop in loops]
+
+    async def become_ready(self) -> bool:
+        """Serve and be let in by the controller; False if told to drain before."""
+        return await self._unless_drained(self._enter())
+
+    async def _enter(self) -> None:
+        await self._sync.first_applied.wait()
+        await self._servers.start()
+        self._session.set_ready()
+        await self._session.unfenced.wait()
+        metadata, version = self._metadata, self._session.unfenced_at
+        if not await settled(
+            metadata.table, metadata.applied, node_id=self._node_id, version=version
+        ):
+            _logger.warning("broker.ready_unsettled")
+
+    async def _unless_drained(self, work: Coroutine[Any, Any, None]) -> bool:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(work, name="become-ready")
+            draining = group.create_task(self._process.drain_requested(), name="drain-asked")
+            working.add_done_callback(lambda _: draining.cancel())
+            draining.add_done_callback(lambda _: working.cancel())
+        return not working.cancelled()
+
+    async def drain(self) -> None:
+        """End in good order: leaders moved, streams told, calls finished, logs closed."""
+        await self._servers.drain()
+        if self._session.lease_held():
+            self._session.request_shutdown()
+            deadline_ms = self._clock.monotonic_ms() + MOVE_LEADERS_MS_MAX
+            moved = self._session.may_shut_down
+            await wait_until(moved, deadline_ms=deadline_ms, clock=self._clock)
+        self._waits.drain()
+        for sessions in self._sessions:
+            sessions.drain()
+        for hub in self._hubs:
+            hub.drain()
+        await self._servers.stop(STOP_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._replicas.close(broker_epoch=self._session.broker_epoch)
+        await self._peers.close()
+        await self._metadata.link.close()
+
+
+def _channel_opener(config: BrokerConfig) -> Callable[[Endpoint], grpc.aio.Channel]:
+    authorities = None if config.tls_ca_path is None else config.tls_ca_path.read_bytes()
+
+    def opened(endpoint: Endpoint) -> grpc.aio.Channel:
+        if endpoint.security != SECURITY_TLS:
+            return open_channel(endpoint)
+        return open_channel(endpoint, credentials=grpc.ssl_channel_credentials(authorities))
+
+    return opened

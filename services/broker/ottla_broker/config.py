@@ -1,0 +1,199 @@
+"""The broker's settings.
+
+Owns what is the broker's alone; what every service has is `ottla_runtime.config`'s. Settings of
+topics given here are the broker's static values: a topic's own, the broker's dynamic and the
+cluster's win over them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, SECURITY_TLS, Endpoint
+from ottla_broker.core.log_config import INT64_MAX, LogConfig
+from ottla_runtime.config import ServiceConfig
+from ottla_runtime.listeners import parse_host_port, parse_listeners
+from ottla_runtime.settings import setting, setting_name
+
+CONTROLLER_PORT = 9093
+PUBLIC_LISTENER = "public"
+
+_INT32_MAX = 2**31 - 1
+_LOG = LogConfig()
+_TOPIC_FIELDS = (
+    "compression_type",
+    "flush_on_ack",
+    "index_interval_bytes",
+    "max_message_bytes",
+    "message_timestamp_after_max_ms",
+    "message_timestamp_before_max_ms",
+    "message_timestamp_type",
+    "retention_bytes",
+    "retention_ms",
+    "segment_bytes",
+    "segment_index_bytes",
+    "segment_ms",
+)
+
+
+class BrokerConfig(ServiceConfig):
+    """Settings of a broker; immutable once loaded."""
+
+    service: ClassVar[str] = "broker"
+
+    port: int = setting(
+        9092, ge=0, le=65_535, description="Port the broker listens on; 0 takes any free one."
+    )
+    data_dir: Path = setting(description="Directory of everything the broker keeps.")
+    log_dirs: tuple[Path, ...] = setting(
+        (),
+        max_length=64,
+        description="Directories of partition logs, one a disk; without, logs in the data dir.",
+    )
+    controller: tuple[str, ...] = setting(
+        min_length=1,
+        max_length=16,
+        description="Controllers as host:port, any one of which is enough to find the others.",
+    )
+    rack: str = setting(
+        "", max_length=249, description="Rack or zone of this broker, for reads from near replicas."
+    )
+    inter_broker_listener: str = setting(
+        "", max_length=63, description="Listener that brokers use; without, the first one."
+    )
+    auto_create_topics_enable: bool = setting(
+        False, description="Whether publishing to an unknown topic creates it; reading never does."
+    )
+    tls_certificate_path: Path | None = setting(
+        None, description="PEM file with the certificate chain of listeners with TLS."
+    )
+    tls_key_path: Path | None = setting(
+        None, description="PEM file with the private key of the certificate."
+    )
+    tls_ca_path: Path | None = setting(
+        None, description="PEM file with the authorities that other services' certificates are of."
+    )
+    idle_heartbeat_ms: int = setting(
+        15_000,
+        ge=100,
+        le=15_000,
+        description="How often an idle stream sends a sign of life; clients wait for 45 s.",
+    )
+    worker_threads: int = setting(
+        4, ge=1, le=64, description="Threads for work that would hold the event loop up."
+    )
+
+    compression_type: Literal["producer", "none", "gzip", "snappy", "lz4", "zstd"] = setting(
+        _LOG.compression_type.value, description="Codec that topics store batches in."
+    )
+    flush_on_ack: bool = setting(
+        _LOG.flush_on_ack, description="Whether acks=all means flushed to disk."
+    )
+    index_interval_bytes: int = setting(
+        _LOG.index_interval_bytes,
+        ge=0,
+        le=_INT32_MAX,
+        description="Bytes of a segment between two entries of its indexes.",
+    )
+    max_message_bytes: int = setting(
+        _LOG.max_message_bytes, ge=1024, le=3_670_016, description="Largest batch as stored."
+    )
+    message_timestamp_after_max_ms: int = setting(
+        _LOG.message_timestamp_after_max_ms,
+        ge=0,
+        le=INT64_MAX,
+        description="How far a record's time may lie after the broker's clock.",
+    )
+    message_timestamp_before_max_ms: int = setting(
+        _LOG.message_timestamp_before_max_ms,
+        ge=0,
+        le=INT64_MAX,
+        description="How far a record's time may lie before the broker's clock.",
+    )
+    message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = setting(
+        _LOG.message_timestamp_type.value, description="Whose clock gives records their time."
+    )
+    retention_bytes: int = setting(
+        _LOG.retention_bytes,
+        ge=-1,
+        le=INT64_MAX,
+        description="Size that a partition is trimmed to; -1: no such limit.",
+    )
+    retention_ms: int = setting(
+        _LOG.retention_ms,
+        ge=-1,
+        le=INT64_MAX,
+        description="How long records are kept at least; -1: for ever.",
+    )
+    segment_bytes: int = setting(
+        _LOG.segment_bytes, ge=1024, le=_INT32_MAX, description="Size at which a segment ends."
+    )
+    segment_index_bytes: int = setting(
+        _LOG.segment_index_bytes,
+        ge=64,
+        le=_INT32_MAX,
+        description="Size of an offset index at which its segment ends.",
+    )
+    segment_ms: int = setting(
+        _LOG.segment_ms, ge=1, le=INT64_MAX, description="Age at which a segment ends."
+    )
+
+    @model_validator(mode="after")
+    def _check_relations(self) -> Self:
+        listeners = {endpoint.listener: endpoint for endpoint in self.listeners()}
+        if self.inter_broker_listener and self.inter_broker_listener not in listeners:
+            raise ValueError(
+                f"inter.broker.listener {self.inter_broker_listener!r} is no listener; "
+                f"there are {sorted(listeners)}"
+            )
+        wants_tls = any(each.security == SECURITY_TLS for each in listeners.values())
+        has_tls = self.tls_certificate_path is not None and self.tls_key_path is not None
+        if wants_tls and not has_tls:
+            raise ValueError("a listener with tls needs tls.certificate.path and tls.key.path")
+        self.controllers()
+        return self
+
+    def listeners(self) -> tuple[Endpoint, ...]:
+        """What the broker listens on; the first is the one people mean by its port."""
+        if self.listener:
+            return parse_listeners(self.listener)
+        public = Endpoint(
+            listener=PUBLIC_LISTENER, host=self.host, port=self.port, security=SECURITY_PLAINTEXT
+        )
+        return (public,)
+
+    def broker_listener(self) -> str:
+        """Name of the listener that brokers use among themselves."""
+        return self.inter_broker_listener or self.listeners()[0].listener
+
+    def is_for_services(self, listener: str) -> bool:
+        """Whether callers of a listener are services, who may say on whose behalf they call.
+
+        Only where clients have a listener of their own is that sure.
+        """
+        return len(self.listeners()) > 1 and listener == self.broker_listener()
+
+    def controllers(self) -> tuple[Endpoint, ...]:
+        """Where controllers are."""
+        addresses = (
+            parse_host_port(each, default_port=CONTROLLER_PORT) for each in self.controller
+        )
+        return tuple(
+            Endpoint(listener="controller", host=host, port=port, security=SECURITY_PLAINTEXT)
+            for host, port in addresses
+        )
+
+    def log_directories(self) -> tuple[Path, ...]:
+        """Where logs lie."""
+        return self.log_dirs or (self.data_dir / "logs",)
+
+    def topic_settings(self) -> dict[str, str]:
+        """The static values of topics' settings, under Kafka's names."""
+        return {setting_name(field): _text(getattr(self, field)) for field in _TOPIC_FIELDS}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

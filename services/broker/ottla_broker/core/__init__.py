@@ -1,0 +1,1 @@
+"""Pure decisions of the broker: log arithmetic, no files, no sockets, no clock."""

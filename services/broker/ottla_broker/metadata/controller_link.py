@@ -1,0 +1,89 @@
+"""The way to the controller that is active: which address, which channel.
+
+Owns the addresses known (those configured and those the metadata names), the one tried now, and
+their channels. A call that fails turns the link to the next address; NOT_CONTROLLER names the
+right one. Does not own what is called: the session, the watch and the admin forwarder do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, Endpoint
+from ottla.protocol.errors import NotController, OttlaError
+from ottla_broker.metadata.cluster_table import ClusterTable
+
+Address = tuple[str, int]
+OpenChannel = Callable[[Endpoint], grpc.aio.Channel]
+
+_PORT_MAX = 65_535
+
+
+class ControllerLink:
+    """The channel to the controller believed to be active; used on the loop's thread."""
+
+    def __init__(
+        self, configured: Sequence[Endpoint], *, table: ClusterTable, open_channel: OpenChannel
+    ) -> None:
+        self._configured = {(each.host, each.port): each for each in configured}
+        self._table = table
+        self._open_channel = open_channel
+        self._channels: dict[Address, grpc.aio.Channel] = {}
+        self._address: Address = next(iter(self._configured))
+
+    @property
+    def address(self) -> Address:
+        """Host and port tried now; hand it to `failed` with the outcome."""
+        return self._address
+
+    def channel(self) -> grpc.aio.Channel:
+        """The channel to `address`."""
+        channel = self._channels.get(self._address)
+        if channel is None:
+            endpoint = self._known().get(self._address) or _plaintext(self._address)
+            channel = self._channels[self._address] = self._open_channel(endpoint)
+        return channel
+
+    def failed(self, address: Address, error: OttlaError) -> None:
+        """A call to `address` failed: go where the error says, or else to the next address.
+
+        Nothing happens if the link has turned elsewhere meanwhile.
+        """
+        if address != self._address:
+            return
+        if isinstance(error, NotController):
+            owner = _owner(error)
+            if owner is not None:
+                self._address = owner
+                return
+        known = sorted(self._known())
+        later = [each for each in known if each > address]
+        self._address = (later or known)[0]
+
+    def _known(self) -> dict[Address, Endpoint]:
+        """Every controller heard of: the configured ones and those in the metadata."""
+        known = dict(self._configured)
+        for controller in self._table.controllers.values():
+            for endpoint in controller.endpoints[:1]:
+                known.setdefault((endpoint.host, endpoint.port), endpoint.message())
+        return known
+
+    async def close(self) -> None:
+        """Close every channel."""
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+
+def _plaintext(address: Address) -> Endpoint:
+    host, port = address
+    return Endpoint(listener="controller", host=host, port=port, security=SECURITY_PLAINTEXT)
+
+
+def _owner(error: NotController) -> Address | None:
+    host, port = error.metadata.get("owner_host", ""), error.metadata.get("owner_port", "")
+    if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
+        return None
+    return host, int(port)

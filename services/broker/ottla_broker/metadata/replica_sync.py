@@ -1,0 +1,338 @@
+"""Keeping this broker's replicas as the metadata says: opened, led, resigned, deleted.
+
+    table changed ──► plan ──► resign, delete, open ──► directories told ──► lead ──► applied
+
+Owns the order of these steps and the version that is applied. A new replica leads only once the
+controller has stored which log directory it is in: otherwise a disk replaced before that could
+come back empty and lead. Does not own what has to be done (`replica_plan`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import grpc
+import structlog
+
+from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
+from ottla.protocol.errors import OttlaError, UnknownTopicOrPartition
+from ottla.protocol.ids import BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, Partition, TopicId
+from ottla_broker.core.log_config import LogConfig
+from ottla_broker.metadata.cluster_table import ClusterTable, TableChanges
+from ottla_broker.metadata.controller_link import ControllerLink
+from ottla_broker.metadata.replica_plan import (
+    HostedReplica,
+    ReplicaKey,
+    ReplicaPlan,
+    ReplicaPlanner,
+    WantedReplica,
+)
+from ottla_broker.metadata.timed_wait import wait_until
+from ottla_broker.metadata.version_waiters import VersionWaiters
+from ottla_broker.replica.partition import Partition as Replica
+from ottla_runtime import fields
+from ottla_runtime.clock import Clock
+from ottla_runtime.rpc_errors import error_of
+
+STEPS_AT_ONCE = 1_000
+"""Bounds tasks, not threads: what is to be durable is made so for all that wait at a time."""
+ASSIGNMENTS_MAX = 1_000
+ASSIGN_TIMEOUT_MS = 5_000
+RETRY_MS = 500
+REOPEN_MS = 5_000
+FIRST_GENERATION = 1
+
+_Item = TypeVar("_Item")
+_logger = structlog.get_logger(__name__)
+
+
+class Replicas(Protocol):
+    """What is needed of the table of replicas."""
+
+    @property
+    def cluster_id(self) -> str | None:
+        """Cluster the replicas belong to; None while there can't be any."""
+        ...
+
+    def get(self, topic_id: TopicId, partition: int) -> Replica:
+        """An open replica. Raises UnknownTopicOrPartition."""
+        ...
+
+    def partitions(self) -> Sequence[Replica]:
+        """Every open replica."""
+        ...
+
+    async def open_partition(
+        self,
+        topic_id: TopicId,
+        topic: str,
+        partition: int,
+        *,
+        config: LogConfig,
+        directory_id: DirectoryId | None,
+    ) -> Replica:
+        """Open a replica, or create it where the metadata names no directory yet."""
+        ...
+
+    async def delete_partition(self, topic_id: TopicId, partition: int) -> None:
+        """Take a replica away."""
+        ...
+
+
+class ReplicaSync:
+    """The one who changes which replicas there are; `run` is its one task."""
+
+    def __init__(
+        self,
+        replicas: Replicas,
+        *,
+        table: ClusterTable,
+        planner: ReplicaPlanner,
+        node_id: NodeId,
+        link: ControllerLink,
+        applied: VersionWaiters,
+        clock: Clock,
+    ) -> None:
+        self._replicas = replicas
+        self._table = table
+        self._planner = planner
+        self._node_id = node_id
+        self._link = link
+        self._applied = applied
+        self._clock = clock
+        self._broker_epoch: BrokerEpoch | None = None
+        self._everything = False
+        self._topics: set[TopicId] = set()
+        self._wake = asyncio.Event()
+        self._told: set[ReplicaKey] = set()
+        self._failed: set[TopicId] = set()
+        self._has_snapshot = False
+        self._removed: set[TopicId] = set()
+        self.first_applied = asyncio.Event()
+        """Set once the replicas are as the metadata says for the first time."""
+
+    def changed(self, changes: TableChanges) -> None:
+        """The table has changed; a snapshot has every replica looked at."""
+        self._has_snapshot |= changes.everything
+        self._topics |= changes.topics.keys() | changes.partitions.keys()
+        self._topics |= changes.removed_topics.keys()
+        if not changes.everything:
+            self._removed |= changes.removed_topics.keys()
+        self._everything |= changes.settings or changes.everything
+        self._wake.set()
+
+    def registered(self, broker_epoch: BrokerEpoch) -> None:
+        """The broker has a new epoch: what it led before, it leads no more."""
+        self._broker_epoch = broker_epoch
+        self._everything = True
+        for replica in self._replicas.partitions():
+            if replica.leader_epoch is not None:
+                replica.resign()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Bring the replicas in line with the table, again and again."""
+        while True:
+            await self._wait()
+            if not await self.apply():
+                await self._clock.sleep_until(self._clock.monotonic_ms() + RETRY_MS)
+                self._wake.set()
+
+    async def _wait(self) -> None:
+        """Until something changed, or what failed is to be tried again."""
+        if not self._failed:
+            await self._wake.wait()
+        else:
+            deadline_ms = self._clock.monotonic_ms() + REOPEN_MS
+            await wait_until(self._wake, deadline_ms=deadline_ms, clock=self._clock)
+            self._topics |= self._failed
+            self._failed = set()
+        self._wake.clear()
+
+    def _knows_better(self) -> bool:
+        """Whether the table may decide over replicas: it is whole, and of this broker's cluster.
+
+        An empty table, or another cluster's, would have every replica deleted.
+        """
+        cluster_id = self._replicas.cluster_id
+        is_ours = cluster_id is not None and cluster_id == self._table.cluster_id
+        return self._has_snapshot and self._broker_epoch is not None and is_ours
+
+    async def apply(self) -> bool:
+        """One round; False if something has to be tried again."""
+        if not self._knows_better():
+            return True
+        version = self._table.version
+        topics: set[TopicId] | None = None if self._everything else self._topics
+        self._everything, self._topics = False, set()
+        plan = self._planner.plan(self._hosted(), topic_ids=topics, broker_epoch=self._broker_epoch)
+        gone = [key for key in plan.delete if self._is_gone(key)]
+        self._resign({*plan.resign, *plan.delete} - {*gone})
+        await _each(gone, self._delete)
+        await _each(plan.open, self._open)
+        await _each(plan.reconfigure, self._reconfigure)
+        if not await self._tell_directories(plan):
+            self._again(topics)
+            return False
+        await _each(plan.lead, self._lead)
+        self._applied.reached(version)
+        self.first_applied.set()
+        return True
+
+    def _is_gone(self, key: ReplicaKey) -> bool:
+        """Whether a replica that the metadata doesn't want may be deleted.
+
+        A store restored from a backup has forgotten topics that exist; only a deletion that was
+        seen as one counts then.
+        """
+        topic_id, partition = key
+        is_restored = self._table.version.generation > FIRST_GENERATION
+        is_unknown = self._table.topic_by_id(topic_id) is None
+        if is_restored and is_unknown and topic_id not in self._removed:
+            _logger.warning(
+                "replica.kept_unknown", **{fields.TOPIC_ID: topic_id, fields.PARTITION: partition}
+            )
+            return False
+        return True
+
+    def _again(self, topics: set[TopicId] | None) -> None:
+        if topics is None:
+            self._everything = True
+        else:
+            self._topics |= topics
+
+    def _hosted(self) -> dict[ReplicaKey, HostedReplica]:
+        return {
+            _key(replica): HostedReplica(replica.config, _leader_epoch(replica))
+            for replica in self._replicas.partitions()
+        }
+
+    def _resign(self, keys: Iterable[ReplicaKey]) -> None:
+        for key in keys:
+            replica = self._find(key)
+            if replica is not None and replica.leader_epoch is not None:
+                replica.resign()
+
+    async def _delete(self, key: ReplicaKey) -> None:
+        self._told.discard(key)
+        try:
+            await self._replicas.delete_partition(*key)
+        except OttlaError as error:
+            _log_failure("replica.delete_failed", key, error)
+
+    async def _open(self, wanted: WantedReplica) -> None:
+        topic_id, partition = wanted.key
+        try:
+            await self._replicas.open_partition(
+                topic_id,
+                wanted.topic,
+                partition,
+                config=wanted.config,
+                directory_id=wanted.directory_id,
+            )
+        except OttlaError as error:
+            self._failed.add(topic_id)
+            _log_failure("replica.open_failed", wanted.key, error)
+
+    async def _reconfigure(self, wanted: WantedReplica) -> None:
+        replica = self._find(wanted.key)
+        if replica is None:
+            return
+        try:
+            await replica.reconfigure(wanted.config)
+        except OttlaError as error:
+            _log_failure("replica.reconfigure_failed", wanted.key, error)
+
+    async def _lead(self, wanted: WantedReplica) -> None:
+        replica = self._find(wanted.key)
+        if replica is None or wanted.lead_under is None:
+            return  # it couldn't be opened, which is logged
+        try:
+            await replica.become_leader(wanted.lead_under)
+        except OttlaError as error:
+            _log_failure("replica.lead_failed", wanted.key, error)
+
+    async def _tell_directories(self, plan: ReplicaPlan) -> bool:
+        """Have the controller store where the replicas about to lead are; True once it has."""
+        news = [
+            replica
+            for wanted in plan.lead + plan.open
+            if wanted.directory_id is None and wanted.key not in self._told
+            if (replica := self._find(wanted.key)) is not None
+        ]
+        unique = list({_key(replica): replica for replica in news}.values())
+        for first in range(0, len(unique), ASSIGNMENTS_MAX):
+            if not await self._assign(unique[first : first + ASSIGNMENTS_MAX]):
+                return False
+        return True
+
+    async def _assign(self, replicas: Sequence[Replica]) -> bool:
+        request = controller_pb2.AssignDirectoriesRequest(
+            node_id=self._node_id,
+            broker_epoch=self._broker_epoch or 0,
+            assignments=[
+                controller_pb2.DirectoryAssignment(
+                    topic_id=replica.topic_id,
+                    partition=replica.partition,
+                    directory_id=replica.directory_id,
+                )
+                for replica in replicas
+            ],
+        )
+        address = self._link.address
+        stub = controller_pb2_grpc.ControllerServiceStub(self._link.channel())
+        try:
+            await stub.AssignDirectories(request, timeout=ASSIGN_TIMEOUT_MS / 1_000)
+        except grpc.RpcError as error:
+            failed = error_of(error)
+            _logger.warning(
+                "directories.assign_failed",
+                **{fields.REASON: failed.reason, fields.ERROR: failed.message},
+            )
+            self._link.failed(address, failed)
+            return False
+        self._told |= {_key(replica) for replica in replicas}
+        return True
+
+    def _find(self, key: ReplicaKey) -> Replica | None:
+        try:
+            return self._replicas.get(*key)
+        except UnknownTopicOrPartition:
+            return None
+
+
+def _key(replica: Replica) -> ReplicaKey:
+    return replica.topic_id, Partition(replica.partition)
+
+
+def _leader_epoch(replica: Replica) -> LeaderEpoch | None:
+    epoch = replica.leader_epoch
+    return None if epoch is None else LeaderEpoch(epoch)
+
+
+async def _each(items: Sequence[_Item], step: Callable[[_Item], Awaitable[None]]) -> None:
+    """Take the step for every item, some at once."""
+    rest = iter(items)
+
+    async def work() -> None:
+        for item in rest:
+            await step(item)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(min(STEPS_AT_ONCE, len(items))):
+            group.create_task(work(), name=f"replica-step-{number}")
+
+
+def _log_failure(event: str, key: ReplicaKey, error: OttlaError) -> None:
+    topic_id, partition = key
+    _logger.error(
+        event,
+        **{
+            fields.TOPIC_ID: topic_id,
+            fields.PARTITION: partition,
+            fields.REASON: error.reason,
+            fields.ERROR: error.message,
+        },
+    )

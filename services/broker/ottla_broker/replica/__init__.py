@@ -1,0 +1,1 @@
+"""What a broker hosts: partitions opened, led, appended to and read from."""

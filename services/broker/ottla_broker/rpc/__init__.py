@@ -1,0 +1,1 @@
+"""gRPC servicers of the broker: requests in, replica calls, responses out."""

@@ -1,0 +1,143 @@
+"""Passing admin calls on to the active controller, and waiting until their effect shows here.
+
+Owns: the caller's principal and deadline on the way, going where NOT_CONTROLLER points, repeating
+what only reads, never repeating a change that may have been made. Which calls there are is
+`admin_servicer`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from ottla.api.cluster.v1 import cluster_pb2
+from ottla.protocol.errors import (
+    MetadataStoreUnavailable,
+    NotController,
+    OttlaError,
+    OutcomeUnknown,
+)
+from ottla_broker.metadata.controller_link import ControllerLink
+from ottla_broker.metadata.version_waiters import VersionWaiters
+from ottla_broker.metadata.views import ClusterVersion
+from ottla_runtime.channels import call_until
+from ottla_runtime.clock import Clock
+from ottla_runtime.entropy import Entropy
+from ottla_runtime.interceptors.principal import forwarding_metadata
+from ottla_runtime.rpc_errors import TransportFailed, error_of
+
+TIMEOUT_MS_DEFAULT = 30_000
+TIMEOUT_MS_MAX = 600_000
+ANSWER_MS_MAX = 250
+"""What is kept of a caller's time to tell it why, a tenth at most: its time-out says nothing."""
+
+PickMethod = Callable[[grpc.aio.Channel], Callable[..., Awaitable[Any]]]
+
+
+class AdminForwarder:
+    """Calls the active controller for others; used by many calls at once."""
+
+    def __init__(
+        self,
+        link: ControllerLink,
+        *,
+        applied: VersionWaiters,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._link = link
+        self._applied = applied
+        self._clock = clock
+        self._entropy = entropy
+
+    def deadline_ms(self, left_seconds: float | None) -> int:
+        """The monotonic time by which a call with so much time left has to be answered."""
+        return self._clock.monotonic_ms() + answer_within_ms(left_seconds)
+
+    async def call(
+        self,
+        method: PickMethod,
+        request: Message,
+        *,
+        principal: str,
+        deadline_ms: int,
+        changes: bool,
+    ) -> Message:
+        """Make a unary call at the active controller.
+
+        Args:
+            method: picks the call of a channel's stub.
+            request: what to send.
+            principal: on whose behalf.
+            deadline_ms: monotonic time by which it has to be answered.
+            changes: whether it changes anything, so that it mustn't run twice.
+
+        Raises:
+            OttlaError: as the controller answered.
+            MetadataStoreUnavailable: no controller answers; nothing was changed.
+            OutcomeUnknown: the controller was asked for a change and its answer was lost.
+        """
+
+        async def attempt(timeout_seconds: float) -> Message:
+            address = self._link.address
+            channel = self._link.channel()
+            self._check_reachable(channel)
+            try:
+                answer: Message = await method(channel)(
+                    request, timeout=timeout_seconds, metadata=forwarding_metadata(principal)
+                )
+            except grpc.RpcError as error:
+                failed = error_of(error)
+                if isinstance(failed, TransportFailed | NotController):
+                    self._link.failed(address, failed)
+                raise _meaning(failed, changes=changes) from error
+            return answer
+
+        return await call_until(
+            attempt, deadline_ms=deadline_ms, clock=self._clock, entropy=self._entropy
+        )
+
+    def _check_reachable(self, channel: grpc.aio.Channel) -> None:
+        """A connection known to be broken is not used: then surely nothing was sent."""
+        state = channel.get_state(try_to_connect=True)
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            self._link.failed(self._link.address, MetadataStoreUnavailable("not reachable"))
+            raise MetadataStoreUnavailable("no controller can be reached at the moment")
+
+    async def visible(self, version: cluster_pb2.MetadataVersion, *, deadline_ms: int) -> None:
+        """Return once a version shows on this broker, or the deadline is over."""
+        left_ms = deadline_ms - self._clock.monotonic_ms()
+        try:
+            async with asyncio.timeout(max(left_ms, 0) / 1_000):
+                await self._applied.wait_for(ClusterVersion.of(version))
+        except TimeoutError:
+            return  # the change is made all the same, and the answer says so
+
+    def channel(self) -> grpc.aio.Channel:
+        """The channel to the controller believed to be active, for streams."""
+        return self._link.channel()
+
+
+def answer_within_ms(left_seconds: float | None) -> int:
+    """How long a controller may take for a caller who waits so long, or says nothing of it."""
+    left_ms = TIMEOUT_MS_DEFAULT if left_seconds is None else int(left_seconds * 1_000)
+    left_ms = min(left_ms, TIMEOUT_MS_MAX)
+    return left_ms - min(ANSWER_MS_MAX, left_ms // 10)
+
+
+def _meaning(failed: OttlaError, *, changes: bool) -> OttlaError:
+    if not isinstance(failed, TransportFailed):
+        return failed
+    if changes:
+        return _NotAgain(f"the controller's answer was lost: {failed.message}")
+    return MetadataStoreUnavailable(f"the controller doesn't answer: {failed.message}")
+
+
+class _NotAgain(OutcomeUnknown):
+    """An outcome nobody knows; never retried here, where nobody could tell a second change."""
+
+    retriable = False

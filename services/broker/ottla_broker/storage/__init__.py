@@ -1,0 +1,1 @@
+"""Files of partition logs: segments, indexes, checkpoints, log directories and their flush."""

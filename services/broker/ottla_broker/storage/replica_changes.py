@@ -1,0 +1,104 @@
+"""Replicas come to a log directory and leave it: one step after the other, each to be repeated.
+
+    create    files made, whole or not at all ─► their name durable, with those of others
+              ─► log opened ─► in the directory's care
+    delete    log offline ─► its work ended ─► files set aside ─► durably, with others
+              ─► files removed
+
+Whatever fails or is cancelled half way is gone on with by the next call for the same replica. One
+call for a name at a time; the `ReplicaTable` sees to that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ottla.protocol.errors import OttlaError
+from ottla_broker.core.log_config import LogConfig
+from ottla_broker.core.log_events import ReplicaCreated, ReplicaDeleted
+from ottla_broker.core.replica_name import ReplicaName
+from ottla_broker.storage.checkpoints import NEW_LOG, mark_key
+from ottla_broker.storage.counted_offload import CountedOffload
+from ottla_broker.storage.directory_files import DirectoryFiles
+from ottla_broker.storage.group_commit import GroupCommit
+from ottla_broker.storage.kept_epochs import NO_EPOCHS
+from ottla_broker.storage.log_opening import LogOpening
+from ottla_broker.storage.partition_log import LogContent, PartitionLog
+
+if TYPE_CHECKING:
+    from ottla_broker.storage.log_directory import DirectorySurroundings, LogDirectory
+
+
+class ReplicaChanges:
+    """Belongs to one `LogDirectory`, on its loop."""
+
+    def __init__(
+        self,
+        directory: LogDirectory,
+        files: DirectoryFiles,
+        *,
+        commit: GroupCommit,
+        surroundings: DirectorySurroundings,
+    ) -> None:
+        self._directory = directory
+        self._files = files
+        self._commit = commit
+        self._surroundings = surroundings
+        self._making: dict[str, CountedOffload] = {}
+
+    async def create(self, name: ReplicaName, *, config: LogConfig) -> PartitionLog:
+        """A new, empty replica, durable. Raises StorageFull, StorageOffline, InvalidTopic."""
+        directory = self._directory
+        path_name = name.directory_name
+        work = self._making.setdefault(path_name, CountedOffload(self._surroundings.offload))
+        await work.ended()  # a creation that was cancelled goes on without its caller
+        in_use = directory.is_used(path_name)
+        files = await directory.blocking(
+            lambda: self._files.create_replica(name, in_use=in_use), offload=work
+        )
+        await directory.record.sync_names()
+        opening = LogOpening(
+            files,
+            marks=NEW_LOG,
+            epochs=NO_EPOCHS,
+            is_clean=True,
+            interval_bytes=config.index_interval_bytes,
+            now_ms=self._surroundings.clock.wall_ms(),
+            events=self._surroundings.events,
+        )
+        content = await directory.blocking(opening.open, offload=work)
+        assert isinstance(content, LogContent)
+        content = replace(content, names_are_durable=True)  # its directory was flushed as a whole
+        del self._making[path_name]
+        self._surroundings.events(
+            ReplicaCreated(
+                topic=name.topic, partition=name.partition, directory=str(directory.path)
+            )
+        )
+        return directory.add(content, config=config)
+
+    async def delete(self, name: ReplicaName, *, reason: OttlaError) -> None:
+        """The replica is no more, durably, when this returns; readers keep their files.
+
+        Its directory's name is free for another replica then: nothing works on the old files by
+        their names any more. Raises StorageFull, StorageOffline; `reason` is what users get.
+        """
+        directory = self._directory
+        log = directory.logs.get(mark_key(name))
+        if log is None:
+            return
+        log.fail(reason)
+        await self._commit.quiet()
+        await log.work.ended()
+        target = await directory.blocking(
+            lambda: self._files.set_deleted(log.files), offload=log.work
+        )
+        await directory.record.sync_names()
+        directory.forget(name)
+        self._surroundings.events(
+            ReplicaDeleted(
+                topic=name.topic, partition=name.partition, directory=str(directory.path)
+            )
+        )
+        await directory.blocking(lambda: self._files.remove_tree(target), offload=log.work)

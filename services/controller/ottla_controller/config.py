@@ -1,0 +1,79 @@
+"""The controller's settings.
+
+Owns names, defaults and bounds. What they mean is explained where they are used; settings of topics
+are in `ottla_runtime.topic_configs`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
+from ottla_controller.core.limits import REPLICAS_SERVED_MAX
+from ottla_runtime.config import ServiceConfig
+from ottla_runtime.settings import setting
+
+_MINUTE_MS = 60_000
+
+
+class ControllerConfig(ServiceConfig):
+    """Settings of one controller."""
+
+    service: ClassVar[str] = "controller"
+
+    port: int = setting(
+        9093, ge=0, le=65_535, description="Port the service listens on; 0 takes any free one."
+    )
+    data_dir: Path = setting(
+        description="Directory of the embedded metadata store; one controller uses it at a time."
+    )
+    cluster_id: str = setting(
+        "",
+        max_length=64,
+        pattern=r"[A-Za-z0-9_-]*",
+        description="Cluster this controller is for; without one a new cluster draws its own.",
+    )
+    session_timeout_ms: int = setting(
+        2_000, ge=500, le=_MINUTE_MS, description="Silence after which a broker is fenced."
+    )
+    heartbeat_interval_ms: int = setting(
+        500, ge=50, le=_MINUTE_MS, description="How often brokers shall send heartbeats."
+    )
+    lease_ttl_ms: int = setting(
+        2_000, ge=1_000, le=_MINUTE_MS, description="Silence after which another controller leads."
+    )
+    metadata_history_ms: int = setting(
+        10 * _MINUTE_MS,
+        ge=1_000,
+        le=24 * 60 * _MINUTE_MS,
+        description="How long overwritten metadata is kept for those who follow it.",
+    )
+    metadata_coalesce_ms: int = setting(
+        20, ge=0, le=1_000, description="How long changes are gathered before they are pushed."
+    )
+    metadata_watchers_max: int = setting(
+        1_000, ge=1, le=100_000, description="Services that may follow the metadata at a time."
+    )
+    num_partitions: int = setting(
+        1, ge=1, le=10_000, description="Partitions of a topic that is created without a number."
+    )
+    default_replication_factor: int = setting(
+        0,
+        ge=0,
+        le=REPLICAS_SERVED_MAX,
+        description="Replicas of a topic created without a number; 0: as many as this version has.",
+    )
+    cluster_partitions_max: int = setting(
+        100_000, ge=1, le=10_000_000, description="Partitions that the cluster may have in all."
+    )
+
+    @model_validator(mode="after")
+    def _sessions_outlast_heartbeats(self) -> Self:
+        if self.heartbeat_interval_ms * 2 > self.session_timeout_ms:
+            raise ValueError(
+                "session.timeout.ms must be at least twice heartbeat.interval.ms, or one late "
+                "heartbeat fences a broker"
+            )
+        return self

@@ -1,0 +1,176 @@
+"""ControllerService: what brokers ask of the controller.
+
+Owns taking requests apart and putting answers together, and the stream of metadata. Everything here
+needs the active controller. Raised errors become statuses in the runtime's interceptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final
+
+import grpc
+
+from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
+from ottla.protocol.errors import Draining, TooManyConnections
+from ottla_controller.control.controller import Controller
+from ottla_controller.control.feed import Chunk, Delta, MetadataFeed, cut_records
+from ottla_controller.control.write_queue import term_over
+from ottla_controller.core.directories import assign_directories
+from ottla_controller.core.isr_changes import alter_partitions
+
+_RETRY_AFTER_MS: Final = 1_000
+_Context = grpc.aio.ServicerContext[Any, Any]
+_Message = controller_pb2.WatchClusterMetadataResponse
+
+
+class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
+    """The RPCs, called by the server's tasks."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        feed: MetadataFeed,
+        *,
+        session_timeout_ms: int,
+        heartbeat_interval_ms: int,
+        watchers_max: int,
+    ) -> None:
+        self._controller = controller
+        self._feed = feed
+        self._session_timeout_ms = session_timeout_ms
+        self._heartbeat_interval_ms = heartbeat_interval_ms
+        self._watchers_max = watchers_max
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """Ends every stream of metadata; their brokers go elsewhere."""
+        self._draining.set()
+        self._feed.wake()
+
+    async def RegisterBroker(
+        self, request: controller_pb2.RegisterBrokerRequest, context: _Context
+    ) -> controller_pb2.RegisterBrokerResponse:
+        term = self._controller.term()
+        written = await term.register(request)
+        return controller_pb2.RegisterBrokerResponse(
+            cluster_id=self._controller.image.state.cluster.cluster_id,
+            broker_epoch=written.response,
+            controller_epoch=term.epoch,
+            session_timeout_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=self._heartbeat_interval_ms,
+            metadata_version=self._controller.image.version_at(written.revision),
+        )
+
+    async def Heartbeat(
+        self, request: controller_pb2.HeartbeatRequest, context: _Context
+    ) -> controller_pb2.HeartbeatResponse:
+        term = self._controller.term()
+        standing = await term.heartbeat(request)
+        return controller_pb2.HeartbeatResponse(
+            fenced=standing.fenced,
+            may_shut_down=standing.may_shut_down,
+            controller_epoch=term.epoch,
+            metadata_version=self._controller.image.version,
+        )
+
+    async def AlterPartitions(
+        self, request: controller_pb2.AlterPartitionsRequest, context: _Context
+    ) -> controller_pb2.AlterPartitionsResponse:
+        handler = partial(alter_partitions, request=request)
+        written = await self._controller.term().write(handler, urgent=True)
+        return controller_pb2.AlterPartitionsResponse(results=written.response)
+
+    async def AssignDirectories(
+        self, request: controller_pb2.AssignDirectoriesRequest, context: _Context
+    ) -> controller_pb2.AssignDirectoriesResponse:
+        handler = partial(assign_directories, request=request)
+        written = await self._controller.term().write(handler)
+        return controller_pb2.AssignDirectoriesResponse(
+            metadata_version=self._controller.image.version_at(written.revision)
+        )
+
+    # A coroutine that writes, which grpc.aio takes for a stream as well: it ends with its call. A
+    # generator that a broken call leaves behind is closed later, by when its context is gone.
+    async def WatchClusterMetadata(  # type: ignore[override]  # generated code knows generators only
+        self, request: controller_pb2.WatchClusterMetadataRequest, context: _Context
+    ) -> None:
+        if self._feed.watcher_count >= self._watchers_max:
+            raise TooManyConnections(
+                f"{self._watchers_max} services follow the metadata already",
+                retry_after_ms=_RETRY_AFTER_MS,
+            )
+        watcher = _Watcher(context, self._controller, epoch=self._controller.term().epoch)
+        resume = request.HasField("from_version") and self._feed.can_resume(request.from_version)
+        moved = self._feed.join()
+        try:
+            await self._follow(watcher, moved, request.from_version.revision if resume else None)
+        finally:
+            self._feed.leave(moved)
+
+    async def _follow(self, watcher: _Watcher, moved: asyncio.Event, revision: int | None) -> None:
+        """Sends everything from a revision on; None: from nothing. Until the call ends."""
+        heartbeat_count = -1 if revision is not None else self._feed.heartbeat_count
+        while True:
+            if self._draining.is_set():
+                raise Draining("the controller shuts down")
+            moved.clear()
+            deltas = None if revision is None else self._feed.after(revision)
+            if deltas is None:
+                revision, records = self._feed.snapshot()
+                await watcher.send_snapshot(revision, cut_records(records))
+                continue
+            for delta in deltas:
+                await watcher.send_delta(delta)
+                revision = delta.revision
+            if not deltas and heartbeat_count != self._feed.heartbeat_count:
+                await watcher.send_heartbeat(self._feed.revision)
+            heartbeat_count = self._feed.heartbeat_count
+            await moved.wait()
+
+
+class _Watcher:
+    """One stream of metadata within one term; used by the task of its call."""
+
+    def __init__(self, context: _Context, controller: Controller, *, epoch: int) -> None:
+        self._context = context
+        self._controller = controller
+        self._epoch = epoch
+
+    async def send_snapshot(self, revision: int, chunks: Iterable[Chunk]) -> None:
+        """The messages of a snapshot, one ahead of the last so that the last is known as such."""
+        message = self._message(revision)
+        message.snapshot_begin = True
+        for number, chunk in enumerate(chunks):
+            if number:
+                await self._send(message)
+                message = self._message(revision)
+            message.changes.extend(chunk.changes)
+        message.snapshot_complete = True
+        await self._send(message)
+
+    async def send_delta(self, delta: Delta) -> None:
+        """The messages of a delta; only the last one completes its version."""
+        for number, chunk in enumerate(delta.chunks, 1):
+            whole = number == len(delta.chunks)
+            message = self._message(delta.revision if whole else delta.base_revision)
+            message.changes.extend(chunk.changes)
+            await self._send(message)
+
+    async def send_heartbeat(self, revision: int) -> None:
+        """A sign of life."""
+        message = self._message(revision)
+        message.heartbeat = True
+        await self._send(message)
+
+    def _message(self, revision: int) -> _Message:
+        return _Message(
+            version=self._controller.image.version_at(revision), controller_epoch=self._epoch
+        )
+
+    async def _send(self, message: _Message) -> None:
+        if self._controller.active_epoch != self._epoch:
+            raise term_over()
+        await self._context.write(message)

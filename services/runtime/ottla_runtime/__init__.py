@@ -1,0 +1,1 @@
+"""What the services share: time, chance, tasks, settings, logs, servers and processes."""

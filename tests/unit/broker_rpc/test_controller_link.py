@@ -1,0 +1,91 @@
+"""Which controller is called, and which next."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from ottla.api.cluster.v1 import cluster_pb2
+from ottla.protocol.errors import LeaderNotAvailable, NotController
+from ottla.storage.metadata.v1 import metadata_record_pb2 as records
+from ottla_broker.metadata.cluster_table import ClusterTable
+from ottla_broker.metadata.controller_link import ControllerLink
+
+from .cluster_messages import Change
+
+FAILED = LeaderNotAvailable("no answer")
+
+
+class FakeChannel:
+    """What the link does with a channel: keep it, hand it out, close it."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class Linked:
+    """A link to controllers named a and b; the metadata may name more."""
+
+    def __init__(self) -> None:
+        self.table = ClusterTable()
+        self.opened: list[tuple[str, int]] = []
+        endpoints = [cluster_pb2.Endpoint(host=host, port=1) for host in ("a", "b")]
+        self.link = ControllerLink(endpoints, table=self.table, open_channel=self._open)
+
+    def _open(self, endpoint: cluster_pb2.Endpoint) -> Any:
+        self.opened.append((endpoint.host, endpoint.port))
+        return FakeChannel()
+
+    def know(self, host: str) -> None:
+        endpoint = cluster_pb2.Endpoint(host=host, port=1)
+        record = records.ControllerRecord(node_id=9, endpoints=[endpoint])
+        self.table.apply([Change(controller=record)])
+
+
+@pytest.fixture
+async def linked() -> AsyncIterator[Linked]:
+    test = Linked()
+    yield test
+    await test.link.close()
+
+
+async def test_one_channel_is_kept_for_each_controller(linked: Linked) -> None:
+    channel = cast("FakeChannel", linked.link.channel())
+    assert cast("FakeChannel", linked.link.channel()) is channel
+    assert linked.opened == [("a", 1)]
+    await linked.link.close()
+    assert channel.is_closed
+
+
+async def test_a_failure_turns_to_the_next_one_known_and_around(linked: Linked) -> None:
+    linked.know("c")
+    seen = []
+    for _ in range(4):
+        seen.append(linked.link.address[0])
+        linked.link.failed(linked.link.address, FAILED)
+    assert seen == ["a", "b", "c", "a"]
+
+
+async def test_a_controller_that_is_not_active_names_the_one_that_is(linked: Linked) -> None:
+    active = NotController("not me", metadata={"owner_host": "z", "owner_port": 7})
+    linked.link.failed(linked.link.address, active)
+    assert linked.link.address == ("z", 7)
+    linked.link.channel()
+    assert linked.opened == [("z", 7)]
+
+
+@pytest.mark.parametrize("owner", [{}, {"owner_host": "z"}, {"owner_host": "z", "owner_port": "x"}])
+async def test_a_name_that_is_none_turns_to_the_next(linked: Linked, owner: dict[str, str]) -> None:
+    linked.link.failed(linked.link.address, NotController("not me", metadata=owner))
+    assert linked.link.address == ("b", 1)
+
+
+async def test_a_failure_of_an_address_left_already_changes_nothing(linked: Linked) -> None:
+    linked.link.failed(("a", 1), FAILED)
+    linked.link.failed(("a", 1), FAILED)
+    assert linked.link.address == ("b", 1)

@@ -1,0 +1,205 @@
+"""Replicas brought in line with the metadata: many at a time, and no step before its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+
+from kit.storage import StorageContext
+from ottla.api.cluster.v1 import cluster_pb2
+from ottla.internal.controller.v1 import controller_pb2
+from ottla.protocol.ids import BrokerEpoch, NodeId
+from ottla_broker.metadata.cluster_table import ClusterTable
+from ottla_broker.metadata.controller_link import ControllerLink
+from ottla_broker.metadata.replica_plan import ReplicaPlanner
+from ottla_broker.metadata.replica_sync import ReplicaSync
+from ottla_broker.metadata.topic_settings import TopicSettings
+from ottla_broker.metadata.version_waiters import VersionWaiters
+from ottla_broker.metadata.views import ClusterVersion
+from ottla_broker.replica.replica_table import ReplicaTable
+
+from .cluster_messages import Change, cluster, partition, removed, topic
+
+ME = NodeId(1)
+EPOCH = 100
+COUNT = 200
+
+
+class FakeController:
+    """Takes AssignDirectories; what it answers is a test's lever."""
+
+    def __init__(self) -> None:
+        self.assigned: list[int] = []
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.refusals = 0
+
+    def unary_unary(self, method: str, *args: Any, **options: Any) -> Callable[..., Any]:
+        assert method.startswith("/ottla.internal.controller.v1.ControllerService/")
+        return self._assign
+
+    unary_stream = unary_unary
+
+    async def _assign(
+        self, request: controller_pb2.AssignDirectoriesRequest, **options: float
+    ) -> controller_pb2.AssignDirectoriesResponse:
+        self.asked.set()
+        await self.may_answer.wait()
+        if self.refusals:
+            self.refusals -= 1
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata()
+            )
+        self.assigned += [each.partition for each in request.assignments]
+        return controller_pb2.AssignDirectoriesResponse()
+
+
+class Synced:
+    """A `ReplicaSync` on real storage, with a cluster's table and a controller to ask."""
+
+    def __init__(self, context: StorageContext, replicas: ReplicaTable) -> None:
+        self.table = ClusterTable()
+        self.controller = FakeController()
+        self.applied = VersionWaiters()
+        self.filesystem = context.filesystem
+        self.replicas = replicas
+        self.sync = ReplicaSync(
+            replicas,
+            table=self.table,
+            planner=ReplicaPlanner(
+                self.table,
+                node_id=ME,
+                settings=TopicSettings(self.table, node_id=ME, static={}),
+            ),
+            node_id=ME,
+            link=ControllerLink(
+                [cluster_pb2.Endpoint(host="a", port=1)],
+                table=self.table,
+                open_channel=lambda _: cast("grpc.aio.Channel", self.controller),
+            ),
+            applied=self.applied,
+            clock=context.clock,
+        )
+
+    async def begin(self) -> None:
+        """The broker is registered and has seen a snapshot."""
+        await self.replicas.adopt_cluster("cluster-a")
+        self.sync.registered(BrokerEpoch(EPOCH))
+        self.change(cluster(), snapshot=True)
+        assert await self.sync.apply()
+        self.filesystem.calls.clear()
+
+    def change(self, *changes: Change, snapshot: bool = False) -> None:
+        """The metadata changes."""
+        touched = self.table.apply(changes)
+        touched.everything = snapshot
+        self.table.version = ClusterVersion(1, self.table.version.revision + 1)
+        self.sync.changed(touched)
+
+    def leader_epochs(self) -> set[int | None]:
+        return {replica.leader_epoch for replica in self.replicas.partitions()}
+
+    def flushes(self) -> Counter[str]:
+        """How often what was flushed since the last time."""
+        calls = Counter(self.filesystem.calls)
+        self.filesystem.calls.clear()
+        return calls
+
+
+def led(number: int, count: int = COUNT, *, epoch: int = 1, directory: bytes = b"") -> list[Change]:
+    """All partitions of a topic, led by this broker."""
+    return [
+        partition(number, each, leader_epoch=epoch, broker_epoch=EPOCH, directory=directory)
+        for each in range(count)
+    ]
+
+
+async def test_many_replicas_are_created_and_led_by_few_flushes(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a", partition_count=COUNT), *led(1))
+        assert await synced.sync.apply()
+        assert sorted(synced.controller.assigned) == list(range(COUNT))
+        assert synced.leader_epochs() == {1}
+        assert synced.applied.version == synced.table.version
+        flushes = synced.flushes()
+        # For each its name's file and its directory; the rest is for all together.
+        assert flushes["datasync"] <= COUNT + 5
+        assert flushes["sync_directory"] <= COUNT + COUNT // 4
+
+
+async def test_epochs_of_many_leaders_begin_with_one_write(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a", partition_count=COUNT), *led(1))
+        assert await synced.sync.apply()
+        home = replicas.partitions()[0].directory_id
+        synced.flushes()
+        synced.change(*led(1, epoch=2, directory=home))
+        assert await synced.sync.apply()
+        assert synced.leader_epochs() == {2}
+        flushes = synced.flushes()
+        assert (flushes["datasync"], flushes["sync_directory"]) == (1, 1)
+        after = await context.crashed("after")
+    async with after.opened() as replicas:
+        assert {replica._log.epochs.latest for replica in replicas.partitions()} == {2}
+
+
+async def test_new_replica_leads_once_the_controller_knows_its_directory(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas, asyncio.TaskGroup() as group:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.controller.may_answer.clear()
+        synced.change(topic(1, "a", partition_count=3), *led(1, 3))
+        applying = group.create_task(synced.sync.apply(), name="apply")
+        await synced.controller.asked.wait()
+        assert (len(replicas.partitions()), synced.leader_epochs()) == (3, {None})
+        # What the controller is told is there is durable.
+        after = await context.crashed("after")
+        synced.controller.may_answer.set()
+        assert await applying
+        assert synced.leader_epochs() == {1}
+    async with after.opened() as replicas:
+        assert len(replicas.partitions()) == 3
+
+
+async def test_directories_that_could_not_be_told_are_told_again(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        before = synced.applied.version
+        synced.controller.refusals = 1
+        synced.change(topic(1, "a", partition_count=3), *led(1, 3))
+        assert not await synced.sync.apply()
+        assert (synced.leader_epochs(), synced.applied.version) == ({None}, before)
+        assert await synced.sync.apply()
+        assert (synced.leader_epochs(), synced.controller.assigned) == ({1}, [0, 1, 2])
+
+
+async def test_many_replicas_are_deleted_by_few_flushes(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a", partition_count=COUNT), *led(1))
+        assert await synced.sync.apply()
+        synced.flushes()
+        synced.change(removed(1))
+        assert await synced.sync.apply()
+        assert replicas.partitions() == []
+        assert synced.flushes()["sync_directory"] <= COUNT // 4
+        after = await context.crashed("after")
+    async with after.opened() as replicas:
+        assert replicas.partitions() == []
