@@ -13,7 +13,13 @@ import grpc.aio
 import pytest
 from hypothesis import configuration, settings
 
-pytest_plugins = ["kit.skip_list", "kit.loop_guard", "kit.leak_guard", "kit.service_logs"]
+pytest_plugins = [
+    "kit.skip_list",
+    "kit.loop_guard",
+    "kit.leak_guard",
+    "kit.service_logs",
+    "kit.parameter_ids",
+]
 
 # An example's time depends on what else the machine does; pytest's own time-out bounds the whole.
 settings.register_profile("ottla", deadline=None, print_blob=True)

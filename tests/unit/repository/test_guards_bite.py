@@ -213,3 +213,15 @@ def test_skip_of_a_whole_module_fails_when_unlisted(tmp_path: Path) -> None:
     output = run_inner_pytest(tmp_path, source=source, OTTLA_REQUIRE_ALL="0")
     assert "without an entry in the list of allowed skips" in output
     assert "exit status 0" not in output
+
+
+@pytest.mark.slow
+def test_workers_agree_on_the_names_of_binary_parameters(tmp_path: Path) -> None:
+    source = (
+        "import os, pytest\n"
+        "@pytest.mark.parametrize('payload', [b'plain', b'\\x00' + os.urandom(8)])\n"
+        "def test_planted(payload):\n    assert payload\n"
+    )
+    output = run_inner_pytest(tmp_path, source=source, OTTLA_REQUIRE_ALL="0")
+    assert set(outcomes(output)) == {"test_planted[plain]", "test_planted[payload]"}, output
+    assert "2 passed" in output
