@@ -94,6 +94,7 @@ PERMISSIONS: Final = MappingProxyType(
             "ControllerService/Heartbeat": (_CLUSTER, Operation.CLUSTER_ACTION),
             "ControllerService/AlterPartitions": (_CLUSTER, Operation.CLUSTER_ACTION),
             "ControllerService/AssignDirectories": (_CLUSTER, Operation.CLUSTER_ACTION),
+            "ControllerService/RaiseLeaderEpochs": (_CLUSTER, Operation.CLUSTER_ACTION),
             "ControllerService/WatchClusterMetadata": (_CLUSTER, Operation.CLUSTER_ACTION),
         },
     )
@@ -102,6 +103,7 @@ PERMISSIONS: Final = MappingProxyType(
         {
             "BrokerService/DeleteReplicaRecords": (_CLUSTER, Operation.CLUSTER_ACTION),
             "BrokerService/DescribeReplicaDirectories": (_CLUSTER, Operation.CLUSTER_ACTION),
+            "BrokerService/DescribeStaticConfigs": (_CLUSTER, Operation.CLUSTER_ACTION),
         },
     )
 )

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ottla.api.admin.v1 import admin_pb2 as ottla_dot_api_dot_admin_dot_v1_dot_admin__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ottla/internal/broker/v1/broker.proto\x12\x18ottla.internal.broker.v1\x1a\x1eottla/api/admin/v1/admin.proto\"V\n\x1b\x44\x65leteReplicaRecordsRequest\x12\x37\n\npartitions\x18\x01 \x03(\x0b\x32#.ottla.api.admin.v1.RecordsToDelete\"X\n\x1c\x44\x65leteReplicaRecordsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.ottla.api.admin.v1.DeleteRecordsResult\"J\n!DescribeReplicaDirectoriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x7f\n\"DescribeReplicaDirectoriesResponse\x12@\n\x0b\x64irectories\x18\x01 \x03(\x0b\x32+.ottla.api.admin.v1.LogDirectoryDescription\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb1\x02\n\rBrokerService\x12\x85\x01\n\x14\x44\x65leteReplicaRecords\x12\x35.ottla.internal.broker.v1.DeleteReplicaRecordsRequest\x1a\x36.ottla.internal.broker.v1.DeleteReplicaRecordsResponse\x12\x97\x01\n\x1a\x44\x65scribeReplicaDirectories\x12;.ottla.internal.broker.v1.DescribeReplicaDirectoriesRequest\x1a<.ottla.internal.broker.v1.DescribeReplicaDirectoriesResponseB\x8c\x01\n\x1bio.ottla.internal.broker.v1B\x0b\x42rokerProtoP\x01ZCgithub.com/ottla/ottla/clients/go/ottla/internal/broker/v1;brokerv1\xaa\x02\x18Ottla.Internal.Broker.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ottla/internal/broker/v1/broker.proto\x12\x18ottla.internal.broker.v1\x1a\x1eottla/api/admin/v1/admin.proto\"V\n\x1b\x44\x65leteReplicaRecordsRequest\x12\x37\n\npartitions\x18\x01 \x03(\x0b\x32#.ottla.api.admin.v1.RecordsToDelete\"X\n\x1c\x44\x65leteReplicaRecordsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.ottla.api.admin.v1.DeleteRecordsResult\"J\n!DescribeReplicaDirectoriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x7f\n\"DescribeReplicaDirectoriesResponse\x12@\n\x0b\x64irectories\x18\x01 \x03(\x0b\x32+.ottla.api.admin.v1.LogDirectoryDescription\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x1c\x44\x65scribeStaticConfigsRequest\"Q\n\x1d\x44\x65scribeStaticConfigsResponse\x12\x30\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1f.ottla.api.admin.v1.ConfigEntry2\xbc\x03\n\rBrokerService\x12\x85\x01\n\x14\x44\x65leteReplicaRecords\x12\x35.ottla.internal.broker.v1.DeleteReplicaRecordsRequest\x1a\x36.ottla.internal.broker.v1.DeleteReplicaRecordsResponse\x12\x97\x01\n\x1a\x44\x65scribeReplicaDirectories\x12;.ottla.internal.broker.v1.DescribeReplicaDirectoriesRequest\x1a<.ottla.internal.broker.v1.DescribeReplicaDirectoriesResponse\x12\x88\x01\n\x15\x44\x65scribeStaticConfigs\x12\x36.ottla.internal.broker.v1.DescribeStaticConfigsRequest\x1a\x37.ottla.internal.broker.v1.DescribeStaticConfigsResponseB\x8c\x01\n\x1bio.ottla.internal.broker.v1B\x0b\x42rokerProtoP\x01ZCgithub.com/ottla/ottla/clients/go/ottla/internal/broker/v1;brokerv1\xaa\x02\x18Ottla.Internal.Broker.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEREPLICADIRECTORIESREQUEST']._serialized_end=351
   _globals['_DESCRIBEREPLICADIRECTORIESRESPONSE']._serialized_start=353
   _globals['_DESCRIBEREPLICADIRECTORIESRESPONSE']._serialized_end=480
-  _globals['_BROKERSERVICE']._serialized_start=483
-  _globals['_BROKERSERVICE']._serialized_end=788
+  _globals['_DESCRIBESTATICCONFIGSREQUEST']._serialized_start=482
+  _globals['_DESCRIBESTATICCONFIGSREQUEST']._serialized_end=512
+  _globals['_DESCRIBESTATICCONFIGSRESPONSE']._serialized_start=514
+  _globals['_DESCRIBESTATICCONFIGSRESPONSE']._serialized_end=595
+  _globals['_BROKERSERVICE']._serialized_start=598
+  _globals['_BROKERSERVICE']._serialized_end=1042
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,11 @@ class BrokerServiceStub(object):
                 request_serializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeReplicaDirectoriesRequest.SerializeToString,
                 response_deserializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeReplicaDirectoriesResponse.FromString,
                 _registered_method=True)
+        self.DescribeStaticConfigs = channel.unary_unary(
+                '/ottla.internal.broker.v1.BrokerService/DescribeStaticConfigs',
+                request_serializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeStaticConfigsRequest.SerializeToString,
+                response_deserializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeStaticConfigsResponse.FromString,
+                _registered_method=True)
 
 
 class BrokerServiceServicer(object):
@@ -65,6 +70,13 @@ class BrokerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeStaticConfigs(self, request, context):
+        """What this broker was started with: its settings from flags, environment, file and defaults.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BrokerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_BrokerServiceServicer_to_server(servicer, server):
                     servicer.DescribeReplicaDirectories,
                     request_deserializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeReplicaDirectoriesRequest.FromString,
                     response_serializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeReplicaDirectoriesResponse.SerializeToString,
+            ),
+            'DescribeStaticConfigs': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeStaticConfigs,
+                    request_deserializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeStaticConfigsRequest.FromString,
+                    response_serializer=ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeStaticConfigsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class BrokerService(object):
             '/ottla.internal.broker.v1.BrokerService/DescribeReplicaDirectories',
             ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeReplicaDirectoriesRequest.SerializeToString,
             ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeReplicaDirectoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeStaticConfigs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.internal.broker.v1.BrokerService/DescribeStaticConfigs',
+            ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeStaticConfigsRequest.SerializeToString,
+            ottla_dot_internal_dot_broker_dot_v1_dot_broker__pb2.DescribeStaticConfigsResponse.FromString,
             options,
             channel_credentials,
             insecure,

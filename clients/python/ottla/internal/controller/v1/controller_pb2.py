@@ -27,7 +27,7 @@ from ottla.api.error.v1 import error_pb2 as ottla_dot_api_dot_error_dot_v1_dot_e
 from ottla.storage.metadata.v1 import metadata_record_pb2 as ottla_dot_storage_dot_metadata_dot_v1_dot_metadata__record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-ottla/internal/controller/v1/controller.proto\x12\x1cottla.internal.controller.v1\x1a\"ottla/api/cluster/v1/cluster.proto\x1a\x1eottla/api/error/v1/error.proto\x1a/ottla/storage/metadata/v1/metadata_record.proto\"\x9b\x02\n\x15RegisterBrokerRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\r\x12\x16\n\x0eincarnation_id\x18\x03 \x01(\x0c\x12\x31\n\tendpoints\x18\x04 \x03(\x0b\x32\x1e.ottla.api.cluster.v1.Endpoint\x12\x0c\n\x04rack\x18\x05 \x01(\t\x12\x15\n\rdirectory_ids\x18\x06 \x03(\x0c\x12!\n\x14\x63lean_shutdown_epoch\x18\x07 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\x0eserver_version\x18\x08 \x01(\t\x12\x19\n\x11\x66\x65\x61ture_level_max\x18\t \x01(\rB\x17\n\x15_clean_shutdown_epoch\"\xd8\x01\n\x16RegisterBrokerResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12\x18\n\x10\x63ontroller_epoch\x18\x03 \x01(\x04\x12\x1a\n\x12session_timeout_ms\x18\x04 \x01(\r\x12\x1d\n\x15heartbeat_interval_ms\x18\x05 \x01(\r\x12?\n\x10metadata_version\x18\x06 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\"\xbf\x01\n\x10HeartbeatRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12>\n\x0f\x61pplied_version\x18\x03 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x16\n\x0ewants_shutdown\x18\x05 \x01(\x08\x12\x1d\n\x15offline_directory_ids\x18\x06 \x03(\x0c\"\x95\x01\n\x11HeartbeatResponse\x12\x0e\n\x06\x66\x65nced\x18\x01 \x01(\x08\x12\x15\n\rmay_shut_down\x18\x02 \x01(\x08\x12\x18\n\x10\x63ontroller_epoch\x18\x03 \x01(\x04\x12?\n\x10metadata_version\x18\x04 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\"2\n\tIsrMember\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\"\x9b\x01\n\x0fPartitionChange\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\r\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x04\x12\x34\n\x03isr\x18\x05 \x03(\x0b\x32\'.ottla.internal.controller.v1.IsrMember\"\x7f\n\x16\x41lterPartitionsRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12>\n\x07\x63hanges\x18\x03 \x03(\x0b\x32-.ottla.internal.controller.v1.PartitionChange\"\xa2\x01\n\x15PartitionChangeResult\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12:\n\x06record\x18\x03 \x01(\x0b\x32*.ottla.storage.metadata.v1.PartitionRecord\x12(\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x19.ottla.api.error.v1.Error\"_\n\x17\x41lterPartitionsResponse\x12\x44\n\x07results\x18\x01 \x03(\x0b\x32\x33.ottla.internal.controller.v1.PartitionChangeResult\"P\n\x13\x44irectoryAssignment\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x14\n\x0c\x64irectory_id\x18\x03 \x01(\x0c\"\x89\x01\n\x18\x41ssignDirectoriesRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12\x46\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32\x31.ottla.internal.controller.v1.DirectoryAssignment\"\\\n\x19\x41ssignDirectoriesResponse\x12?\n\x10metadata_version\x18\x01 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\"\x92\x01\n\x1bWatchClusterMetadataRequest\x12\x14\n\x07node_id\x18\x01 \x01(\rH\x00\x88\x01\x01\x12@\n\x0c\x66rom_version\x18\x02 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersionH\x01\x88\x01\x01\x42\n\n\x08_node_idB\x0f\n\r_from_version\" \n\x0cTopicRemoved\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\" \n\rBrokerRemoved\x12\x0f\n\x07node_id\x18\x01 \x01(\r\"\x96\x04\n\x0eMetadataChange\x12;\n\x07\x63luster\x18\x01 \x01(\x0b\x32(.ottla.storage.metadata.v1.ClusterRecordH\x00\x12\x39\n\x06\x62roker\x18\x02 \x01(\x0b\x32\'.ottla.storage.metadata.v1.BrokerRecordH\x00\x12\x37\n\x05topic\x18\x03 \x01(\x0b\x32&.ottla.storage.metadata.v1.TopicRecordH\x00\x12?\n\tpartition\x18\x04 \x01(\x0b\x32*.ottla.storage.metadata.v1.PartitionRecordH\x00\x12\x39\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\'.ottla.storage.metadata.v1.ConfigRecordH\x00\x12\x43\n\rtopic_removed\x18\x06 \x01(\x0b\x32*.ottla.internal.controller.v1.TopicRemovedH\x00\x12\x45\n\x0e\x62roker_removed\x18\x07 \x01(\x0b\x32+.ottla.internal.controller.v1.BrokerRemovedH\x00\x12\x41\n\ncontroller\x18\x08 \x01(\x0b\x32+.ottla.storage.metadata.v1.ControllerRecordH\x00\x42\x08\n\x06\x63hange\"\xf5\x01\n\x1cWatchClusterMetadataResponse\x12\x36\n\x07version\x18\x01 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\x12\x18\n\x10\x63ontroller_epoch\x18\x02 \x01(\x04\x12\x16\n\x0esnapshot_begin\x18\x03 \x01(\x08\x12\x19\n\x11snapshot_complete\x18\x04 \x01(\x08\x12=\n\x07\x63hanges\x18\x05 \x03(\x0b\x32,.ottla.internal.controller.v1.MetadataChange\x12\x11\n\theartbeat\x18\x06 \x01(\x08\x32\x97\x05\n\x11\x43ontrollerService\x12{\n\x0eRegisterBroker\x12\x33.ottla.internal.controller.v1.RegisterBrokerRequest\x1a\x34.ottla.internal.controller.v1.RegisterBrokerResponse\x12l\n\tHeartbeat\x12..ottla.internal.controller.v1.HeartbeatRequest\x1a/.ottla.internal.controller.v1.HeartbeatResponse\x12~\n\x0f\x41lterPartitions\x12\x34.ottla.internal.controller.v1.AlterPartitionsRequest\x1a\x35.ottla.internal.controller.v1.AlterPartitionsResponse\x12\x84\x01\n\x11\x41ssignDirectories\x12\x36.ottla.internal.controller.v1.AssignDirectoriesRequest\x1a\x37.ottla.internal.controller.v1.AssignDirectoriesResponse\x12\x8f\x01\n\x14WatchClusterMetadata\x12\x39.ottla.internal.controller.v1.WatchClusterMetadataRequest\x1a:.ottla.internal.controller.v1.WatchClusterMetadataResponse0\x01\x42\xa0\x01\n\x1fio.ottla.internal.controller.v1B\x0f\x43ontrollerProtoP\x01ZKgithub.com/ottla/ottla/clients/go/ottla/internal/controller/v1;controllerv1\xaa\x02\x1cOttla.Internal.Controller.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-ottla/internal/controller/v1/controller.proto\x12\x1cottla.internal.controller.v1\x1a\"ottla/api/cluster/v1/cluster.proto\x1a\x1eottla/api/error/v1/error.proto\x1a/ottla/storage/metadata/v1/metadata_record.proto\"\xb5\x04\n\x15RegisterBrokerRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\r\x12\x16\n\x0eincarnation_id\x18\x03 \x01(\x0c\x12\x31\n\tendpoints\x18\x04 \x03(\x0b\x32\x1e.ottla.api.cluster.v1.Endpoint\x12\x0c\n\x04rack\x18\x05 \x01(\t\x12\x15\n\rdirectory_ids\x18\x06 \x03(\x0c\x12!\n\x14\x63lean_shutdown_epoch\x18\x07 \x01(\x04H\x00\x88\x01\x01\x12\x16\n\x0eserver_version\x18\x08 \x01(\t\x12\x19\n\x11\x66\x65\x61ture_level_max\x18\t \x01(\r\x12\x19\n\x11\x62roker_epoch_seen\x18\n \x01(\x04\x12\x43\n\x0f\x61pplied_version\x18\x0b \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersionH\x01\x88\x01\x01\x12i\n\x14static_topic_configs\x18\x0c \x03(\x0b\x32K.ottla.internal.controller.v1.RegisterBrokerRequest.StaticTopicConfigsEntry\x1a\x39\n\x17StaticTopicConfigsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x17\n\x15_clean_shutdown_epochB\x12\n\x10_applied_version\"\xd8\x01\n\x16RegisterBrokerResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12\x18\n\x10\x63ontroller_epoch\x18\x03 \x01(\x04\x12\x1a\n\x12session_timeout_ms\x18\x04 \x01(\r\x12\x1d\n\x15heartbeat_interval_ms\x18\x05 \x01(\r\x12?\n\x10metadata_version\x18\x06 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\"\xbf\x01\n\x10HeartbeatRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12>\n\x0f\x61pplied_version\x18\x03 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x16\n\x0ewants_shutdown\x18\x05 \x01(\x08\x12\x1d\n\x15offline_directory_ids\x18\x06 \x03(\x0c\"\x95\x01\n\x11HeartbeatResponse\x12\x0e\n\x06\x66\x65nced\x18\x01 \x01(\x08\x12\x15\n\rmay_shut_down\x18\x02 \x01(\x08\x12\x18\n\x10\x63ontroller_epoch\x18\x03 \x01(\x04\x12?\n\x10metadata_version\x18\x04 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\"2\n\tIsrMember\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\"\x9b\x01\n\x0fPartitionChange\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\r\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x04\x12\x34\n\x03isr\x18\x05 \x03(\x0b\x32\'.ottla.internal.controller.v1.IsrMember\"\x7f\n\x16\x41lterPartitionsRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12>\n\x07\x63hanges\x18\x03 \x03(\x0b\x32-.ottla.internal.controller.v1.PartitionChange\"\xa2\x01\n\x15PartitionChangeResult\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12:\n\x06record\x18\x03 \x01(\x0b\x32*.ottla.storage.metadata.v1.PartitionRecord\x12(\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x19.ottla.api.error.v1.Error\"_\n\x17\x41lterPartitionsResponse\x12\x44\n\x07results\x18\x01 \x03(\x0b\x32\x33.ottla.internal.controller.v1.PartitionChangeResult\"P\n\x13\x44irectoryAssignment\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x14\n\x0c\x64irectory_id\x18\x03 \x01(\x0c\"\x89\x01\n\x18\x41ssignDirectoriesRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12\x46\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32\x31.ottla.internal.controller.v1.DirectoryAssignment\"\\\n\x19\x41ssignDirectoriesResponse\x12?\n\x10metadata_version\x18\x01 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\"M\n\x10LeaderEpochFloor\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\r\"\x81\x01\n\x18RaiseLeaderEpochsRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12>\n\x06\x66loors\x18\x03 \x03(\x0b\x32..ottla.internal.controller.v1.LeaderEpochFloor\"\\\n\x19RaiseLeaderEpochsResponse\x12?\n\x10metadata_version\x18\x01 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\"\x92\x01\n\x1bWatchClusterMetadataRequest\x12\x14\n\x07node_id\x18\x01 \x01(\rH\x00\x88\x01\x01\x12@\n\x0c\x66rom_version\x18\x02 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersionH\x01\x88\x01\x01\x42\n\n\x08_node_idB\x0f\n\r_from_version\" \n\x0cTopicRemoved\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\" \n\rBrokerRemoved\x12\x0f\n\x07node_id\x18\x01 \x01(\r\"\x96\x04\n\x0eMetadataChange\x12;\n\x07\x63luster\x18\x01 \x01(\x0b\x32(.ottla.storage.metadata.v1.ClusterRecordH\x00\x12\x39\n\x06\x62roker\x18\x02 \x01(\x0b\x32\'.ottla.storage.metadata.v1.BrokerRecordH\x00\x12\x37\n\x05topic\x18\x03 \x01(\x0b\x32&.ottla.storage.metadata.v1.TopicRecordH\x00\x12?\n\tpartition\x18\x04 \x01(\x0b\x32*.ottla.storage.metadata.v1.PartitionRecordH\x00\x12\x39\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\'.ottla.storage.metadata.v1.ConfigRecordH\x00\x12\x43\n\rtopic_removed\x18\x06 \x01(\x0b\x32*.ottla.internal.controller.v1.TopicRemovedH\x00\x12\x45\n\x0e\x62roker_removed\x18\x07 \x01(\x0b\x32+.ottla.internal.controller.v1.BrokerRemovedH\x00\x12\x41\n\ncontroller\x18\x08 \x01(\x0b\x32+.ottla.storage.metadata.v1.ControllerRecordH\x00\x42\x08\n\x06\x63hange\"\xf5\x01\n\x1cWatchClusterMetadataResponse\x12\x36\n\x07version\x18\x01 \x01(\x0b\x32%.ottla.api.cluster.v1.MetadataVersion\x12\x18\n\x10\x63ontroller_epoch\x18\x02 \x01(\x04\x12\x16\n\x0esnapshot_begin\x18\x03 \x01(\x08\x12\x19\n\x11snapshot_complete\x18\x04 \x01(\x08\x12=\n\x07\x63hanges\x18\x05 \x03(\x0b\x32,.ottla.internal.controller.v1.MetadataChange\x12\x11\n\theartbeat\x18\x06 \x01(\x08\x32\x9e\x06\n\x11\x43ontrollerService\x12{\n\x0eRegisterBroker\x12\x33.ottla.internal.controller.v1.RegisterBrokerRequest\x1a\x34.ottla.internal.controller.v1.RegisterBrokerResponse\x12l\n\tHeartbeat\x12..ottla.internal.controller.v1.HeartbeatRequest\x1a/.ottla.internal.controller.v1.HeartbeatResponse\x12~\n\x0f\x41lterPartitions\x12\x34.ottla.internal.controller.v1.AlterPartitionsRequest\x1a\x35.ottla.internal.controller.v1.AlterPartitionsResponse\x12\x84\x01\n\x11\x41ssignDirectories\x12\x36.ottla.internal.controller.v1.AssignDirectoriesRequest\x1a\x37.ottla.internal.controller.v1.AssignDirectoriesResponse\x12\x84\x01\n\x11RaiseLeaderEpochs\x12\x36.ottla.internal.controller.v1.RaiseLeaderEpochsRequest\x1a\x37.ottla.internal.controller.v1.RaiseLeaderEpochsResponse\x12\x8f\x01\n\x14WatchClusterMetadata\x12\x39.ottla.internal.controller.v1.WatchClusterMetadataRequest\x1a:.ottla.internal.controller.v1.WatchClusterMetadataResponse0\x01\x42\xa0\x01\n\x1fio.ottla.internal.controller.v1B\x0f\x43ontrollerProtoP\x01ZKgithub.com/ottla/ottla/clients/go/ottla/internal/controller/v1;controllerv1\xaa\x02\x1cOttla.Internal.Controller.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,40 +35,50 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ottla.internal.controller.v
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\037io.ottla.internal.controller.v1B\017ControllerProtoP\001ZKgithub.com/ottla/ottla/clients/go/ottla/internal/controller/v1;controllerv1\252\002\034Ottla.Internal.Controller.V1'
+  _globals['_REGISTERBROKERREQUEST_STATICTOPICCONFIGSENTRY']._loaded_options = None
+  _globals['_REGISTERBROKERREQUEST_STATICTOPICCONFIGSENTRY']._serialized_options = b'8\001'
   _globals['_REGISTERBROKERREQUEST']._serialized_start=197
-  _globals['_REGISTERBROKERREQUEST']._serialized_end=480
-  _globals['_REGISTERBROKERRESPONSE']._serialized_start=483
-  _globals['_REGISTERBROKERRESPONSE']._serialized_end=699
-  _globals['_HEARTBEATREQUEST']._serialized_start=702
-  _globals['_HEARTBEATREQUEST']._serialized_end=893
-  _globals['_HEARTBEATRESPONSE']._serialized_start=896
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1045
-  _globals['_ISRMEMBER']._serialized_start=1047
-  _globals['_ISRMEMBER']._serialized_end=1097
-  _globals['_PARTITIONCHANGE']._serialized_start=1100
-  _globals['_PARTITIONCHANGE']._serialized_end=1255
-  _globals['_ALTERPARTITIONSREQUEST']._serialized_start=1257
-  _globals['_ALTERPARTITIONSREQUEST']._serialized_end=1384
-  _globals['_PARTITIONCHANGERESULT']._serialized_start=1387
-  _globals['_PARTITIONCHANGERESULT']._serialized_end=1549
-  _globals['_ALTERPARTITIONSRESPONSE']._serialized_start=1551
-  _globals['_ALTERPARTITIONSRESPONSE']._serialized_end=1646
-  _globals['_DIRECTORYASSIGNMENT']._serialized_start=1648
-  _globals['_DIRECTORYASSIGNMENT']._serialized_end=1728
-  _globals['_ASSIGNDIRECTORIESREQUEST']._serialized_start=1731
-  _globals['_ASSIGNDIRECTORIESREQUEST']._serialized_end=1868
-  _globals['_ASSIGNDIRECTORIESRESPONSE']._serialized_start=1870
-  _globals['_ASSIGNDIRECTORIESRESPONSE']._serialized_end=1962
-  _globals['_WATCHCLUSTERMETADATAREQUEST']._serialized_start=1965
-  _globals['_WATCHCLUSTERMETADATAREQUEST']._serialized_end=2111
-  _globals['_TOPICREMOVED']._serialized_start=2113
-  _globals['_TOPICREMOVED']._serialized_end=2145
-  _globals['_BROKERREMOVED']._serialized_start=2147
-  _globals['_BROKERREMOVED']._serialized_end=2179
-  _globals['_METADATACHANGE']._serialized_start=2182
-  _globals['_METADATACHANGE']._serialized_end=2716
-  _globals['_WATCHCLUSTERMETADATARESPONSE']._serialized_start=2719
-  _globals['_WATCHCLUSTERMETADATARESPONSE']._serialized_end=2964
-  _globals['_CONTROLLERSERVICE']._serialized_start=2967
-  _globals['_CONTROLLERSERVICE']._serialized_end=3630
+  _globals['_REGISTERBROKERREQUEST']._serialized_end=762
+  _globals['_REGISTERBROKERREQUEST_STATICTOPICCONFIGSENTRY']._serialized_start=660
+  _globals['_REGISTERBROKERREQUEST_STATICTOPICCONFIGSENTRY']._serialized_end=717
+  _globals['_REGISTERBROKERRESPONSE']._serialized_start=765
+  _globals['_REGISTERBROKERRESPONSE']._serialized_end=981
+  _globals['_HEARTBEATREQUEST']._serialized_start=984
+  _globals['_HEARTBEATREQUEST']._serialized_end=1175
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1178
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1327
+  _globals['_ISRMEMBER']._serialized_start=1329
+  _globals['_ISRMEMBER']._serialized_end=1379
+  _globals['_PARTITIONCHANGE']._serialized_start=1382
+  _globals['_PARTITIONCHANGE']._serialized_end=1537
+  _globals['_ALTERPARTITIONSREQUEST']._serialized_start=1539
+  _globals['_ALTERPARTITIONSREQUEST']._serialized_end=1666
+  _globals['_PARTITIONCHANGERESULT']._serialized_start=1669
+  _globals['_PARTITIONCHANGERESULT']._serialized_end=1831
+  _globals['_ALTERPARTITIONSRESPONSE']._serialized_start=1833
+  _globals['_ALTERPARTITIONSRESPONSE']._serialized_end=1928
+  _globals['_DIRECTORYASSIGNMENT']._serialized_start=1930
+  _globals['_DIRECTORYASSIGNMENT']._serialized_end=2010
+  _globals['_ASSIGNDIRECTORIESREQUEST']._serialized_start=2013
+  _globals['_ASSIGNDIRECTORIESREQUEST']._serialized_end=2150
+  _globals['_ASSIGNDIRECTORIESRESPONSE']._serialized_start=2152
+  _globals['_ASSIGNDIRECTORIESRESPONSE']._serialized_end=2244
+  _globals['_LEADEREPOCHFLOOR']._serialized_start=2246
+  _globals['_LEADEREPOCHFLOOR']._serialized_end=2323
+  _globals['_RAISELEADEREPOCHSREQUEST']._serialized_start=2326
+  _globals['_RAISELEADEREPOCHSREQUEST']._serialized_end=2455
+  _globals['_RAISELEADEREPOCHSRESPONSE']._serialized_start=2457
+  _globals['_RAISELEADEREPOCHSRESPONSE']._serialized_end=2549
+  _globals['_WATCHCLUSTERMETADATAREQUEST']._serialized_start=2552
+  _globals['_WATCHCLUSTERMETADATAREQUEST']._serialized_end=2698
+  _globals['_TOPICREMOVED']._serialized_start=2700
+  _globals['_TOPICREMOVED']._serialized_end=2732
+  _globals['_BROKERREMOVED']._serialized_start=2734
+  _globals['_BROKERREMOVED']._serialized_end=2766
+  _globals['_METADATACHANGE']._serialized_start=2769
+  _globals['_METADATACHANGE']._serialized_end=3303
+  _globals['_WATCHCLUSTERMETADATARESPONSE']._serialized_start=3306
+  _globals['_WATCHCLUSTERMETADATARESPONSE']._serialized_end=3551
+  _globals['_CONTROLLERSERVICE']._serialized_start=3554
+  _globals['_CONTROLLERSERVICE']._serialized_end=4352
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,22 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StaticTopicConfigsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     CLUSTER_ID_FIELD_NUMBER: builtins.int
     NODE_ID_FIELD_NUMBER: builtins.int
     INCARNATION_ID_FIELD_NUMBER: builtins.int
@@ -36,6 +52,9 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
     CLEAN_SHUTDOWN_EPOCH_FIELD_NUMBER: builtins.int
     SERVER_VERSION_FIELD_NUMBER: builtins.int
     FEATURE_LEVEL_MAX_FIELD_NUMBER: builtins.int
+    BROKER_EPOCH_SEEN_FIELD_NUMBER: builtins.int
+    APPLIED_VERSION_FIELD_NUMBER: builtins.int
+    STATIC_TOPIC_CONFIGS_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     """Cluster of its data directory; empty when the directory is new."""
     node_id: builtins.int
@@ -50,6 +69,8 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
     """Release it runs."""
     feature_level_max: builtins.int
     """Highest feature level it can do."""
+    broker_epoch_seen: builtins.int
+    """Highest broker epoch it ever had, from its directories too; the new one is above it."""
     @property
     def endpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ottla.api.cluster.v1.cluster_pb2.Endpoint]:
         """Where it can be reached."""
@@ -57,6 +78,16 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
     @property
     def directory_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
         """Log directories that are online."""
+
+    @property
+    def applied_version(self) -> ottla.api.cluster.v1.cluster_pb2.MetadataVersion:
+        """Latest version of the metadata it has applied in this process; a store that is behind it in
+        the same generation was restored from a backup.
+        """
+
+    @property
+    def static_topic_configs(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Settings of topics that it was started with, where they differ from the defaults."""
 
     def __init__(
         self,
@@ -70,9 +101,15 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
         clean_shutdown_epoch: builtins.int | None = ...,
         server_version: builtins.str = ...,
         feature_level_max: builtins.int = ...,
+        broker_epoch_seen: builtins.int = ...,
+        applied_version: ottla.api.cluster.v1.cluster_pb2.MetadataVersion | None = ...,
+        static_topic_configs: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_clean_shutdown_epoch", b"_clean_shutdown_epoch", "clean_shutdown_epoch", b"clean_shutdown_epoch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_clean_shutdown_epoch", b"_clean_shutdown_epoch", "clean_shutdown_epoch", b"clean_shutdown_epoch", "cluster_id", b"cluster_id", "directory_ids", b"directory_ids", "endpoints", b"endpoints", "feature_level_max", b"feature_level_max", "incarnation_id", b"incarnation_id", "node_id", b"node_id", "rack", b"rack", "server_version", b"server_version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_applied_version", b"_applied_version", "_clean_shutdown_epoch", b"_clean_shutdown_epoch", "applied_version", b"applied_version", "clean_shutdown_epoch", b"clean_shutdown_epoch"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_applied_version", b"_applied_version", "_clean_shutdown_epoch", b"_clean_shutdown_epoch", "applied_version", b"applied_version", "broker_epoch_seen", b"broker_epoch_seen", "clean_shutdown_epoch", b"clean_shutdown_epoch", "cluster_id", b"cluster_id", "directory_ids", b"directory_ids", "endpoints", b"endpoints", "feature_level_max", b"feature_level_max", "incarnation_id", b"incarnation_id", "node_id", b"node_id", "rack", b"rack", "server_version", b"server_version", "static_topic_configs", b"static_topic_configs"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_applied_version", b"_applied_version"]) -> typing.Literal["applied_version"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_clean_shutdown_epoch", b"_clean_shutdown_epoch"]) -> typing.Literal["clean_shutdown_epoch"] | None: ...
 
 Global___RegisterBrokerRequest: typing_extensions.TypeAlias = RegisterBrokerRequest
@@ -409,6 +446,81 @@ class AssignDirectoriesResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["metadata_version", b"metadata_version"]) -> None: ...
 
 Global___AssignDirectoriesResponse: typing_extensions.TypeAlias = AssignDirectoriesResponse
+
+@typing.final
+class LeaderEpochFloor(google.protobuf.message.Message):
+    """What a replica's log holds."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_ID_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    LEADER_EPOCH_FIELD_NUMBER: builtins.int
+    topic_id: builtins.bytes
+    """The partition's topic."""
+    partition: builtins.int
+    """The partition."""
+    leader_epoch: builtins.int
+    """Highest leader epoch in the log; the partition's next is above it."""
+    def __init__(
+        self,
+        *,
+        topic_id: builtins.bytes = ...,
+        partition: builtins.int = ...,
+        leader_epoch: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["leader_epoch", b"leader_epoch", "partition", b"partition", "topic_id", b"topic_id"]) -> None: ...
+
+Global___LeaderEpochFloor: typing_extensions.TypeAlias = LeaderEpochFloor
+
+@typing.final
+class RaiseLeaderEpochsRequest(google.protobuf.message.Message):
+    """A broker shall lead partitions under epochs that their logs have seen."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    BROKER_EPOCH_FIELD_NUMBER: builtins.int
+    FLOORS_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    """Its node id."""
+    broker_epoch: builtins.int
+    """Its epoch."""
+    @property
+    def floors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LeaderEpochFloor]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+        broker_epoch: builtins.int = ...,
+        floors: collections.abc.Iterable[Global___LeaderEpochFloor] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "floors", b"floors", "node_id", b"node_id"]) -> None: ...
+
+Global___RaiseLeaderEpochsRequest: typing_extensions.TypeAlias = RaiseLeaderEpochsRequest
+
+@typing.final
+class RaiseLeaderEpochsResponse(google.protobuf.message.Message):
+    """The partitions have new leader epochs."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METADATA_VERSION_FIELD_NUMBER: builtins.int
+    @property
+    def metadata_version(self) -> ottla.api.cluster.v1.cluster_pb2.MetadataVersion:
+        """Version that shows them."""
+
+    def __init__(
+        self,
+        *,
+        metadata_version: ottla.api.cluster.v1.cluster_pb2.MetadataVersion | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["metadata_version", b"metadata_version"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["metadata_version", b"metadata_version"]) -> None: ...
+
+Global___RaiseLeaderEpochsResponse: typing_extensions.TypeAlias = RaiseLeaderEpochsResponse
 
 @typing.final
 class WatchClusterMetadataRequest(google.protobuf.message.Message):

@@ -55,6 +55,11 @@ class ControllerServiceStub(object):
                 request_serializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.AssignDirectoriesRequest.SerializeToString,
                 response_deserializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.AssignDirectoriesResponse.FromString,
                 _registered_method=True)
+        self.RaiseLeaderEpochs = channel.unary_unary(
+                '/ottla.internal.controller.v1.ControllerService/RaiseLeaderEpochs',
+                request_serializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.RaiseLeaderEpochsRequest.SerializeToString,
+                response_deserializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.RaiseLeaderEpochsResponse.FromString,
+                _registered_method=True)
         self.WatchClusterMetadata = channel.unary_stream(
                 '/ottla.internal.controller.v1.ControllerService/WatchClusterMetadata',
                 request_serializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.WatchClusterMetadataRequest.SerializeToString,
@@ -94,6 +99,13 @@ class ControllerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RaiseLeaderEpochs(self, request, context):
+        """A broker's logs hold epochs that the metadata has yet to come to, as after a restored backup.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchClusterMetadata(self, request, context):
         """All metadata, then every change; standbys serve it too.
         """
@@ -123,6 +135,11 @@ def add_ControllerServiceServicer_to_server(servicer, server):
                     servicer.AssignDirectories,
                     request_deserializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.AssignDirectoriesRequest.FromString,
                     response_serializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.AssignDirectoriesResponse.SerializeToString,
+            ),
+            'RaiseLeaderEpochs': grpc.unary_unary_rpc_method_handler(
+                    servicer.RaiseLeaderEpochs,
+                    request_deserializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.RaiseLeaderEpochsRequest.FromString,
+                    response_serializer=ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.RaiseLeaderEpochsResponse.SerializeToString,
             ),
             'WatchClusterMetadata': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchClusterMetadata,
@@ -239,6 +256,33 @@ class ControllerService(object):
             '/ottla.internal.controller.v1.ControllerService/AssignDirectories',
             ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.AssignDirectoriesRequest.SerializeToString,
             ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.AssignDirectoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RaiseLeaderEpochs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.internal.controller.v1.ControllerService/RaiseLeaderEpochs',
+            ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.RaiseLeaderEpochsRequest.SerializeToString,
+            ottla_dot_internal_dot_controller_dot_v1_dot_controller__pb2.RaiseLeaderEpochsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -89,6 +89,22 @@ _ControllerServiceAssignDirectoriesType = typing_extensions.TypeVar(
     ],
 )
 
+_ControllerServiceRaiseLeaderEpochsType = typing_extensions.TypeVar(
+    '_ControllerServiceRaiseLeaderEpochsType',
+    grpc.UnaryUnaryMultiCallable[
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsRequest,
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsRequest,
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsRequest,
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse,
+    ],
+)
+
 _ControllerServiceWatchClusterMetadataType = typing_extensions.TypeVar(
     '_ControllerServiceWatchClusterMetadataType',
     grpc.UnaryStreamMultiCallable[
@@ -105,7 +121,7 @@ _ControllerServiceWatchClusterMetadataType = typing_extensions.TypeVar(
     ],
 )
 
-class ControllerServiceStub(typing.Generic[_ControllerServiceRegisterBrokerType, _ControllerServiceHeartbeatType, _ControllerServiceAlterPartitionsType, _ControllerServiceAssignDirectoriesType, _ControllerServiceWatchClusterMetadataType]):
+class ControllerServiceStub(typing.Generic[_ControllerServiceRegisterBrokerType, _ControllerServiceHeartbeatType, _ControllerServiceAlterPartitionsType, _ControllerServiceAssignDirectoriesType, _ControllerServiceRaiseLeaderEpochsType, _ControllerServiceWatchClusterMetadataType]):
     """What a controller does for brokers."""
 
     @typing.overload
@@ -125,6 +141,10 @@ class ControllerServiceStub(typing.Generic[_ControllerServiceRegisterBrokerType,
         grpc.UnaryUnaryMultiCallable[
             ottla.internal.controller.v1.controller_pb2.AssignDirectoriesRequest,
             ottla.internal.controller.v1.controller_pb2.AssignDirectoriesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsRequest,
+            ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             ottla.internal.controller.v1.controller_pb2.WatchClusterMetadataRequest,
@@ -150,6 +170,10 @@ class ControllerServiceStub(typing.Generic[_ControllerServiceRegisterBrokerType,
             ottla.internal.controller.v1.controller_pb2.AssignDirectoriesRequest,
             ottla.internal.controller.v1.controller_pb2.AssignDirectoriesResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsRequest,
+            ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             ottla.internal.controller.v1.controller_pb2.WatchClusterMetadataRequest,
             ottla.internal.controller.v1.controller_pb2.WatchClusterMetadataResponse,
@@ -167,6 +191,9 @@ class ControllerServiceStub(typing.Generic[_ControllerServiceRegisterBrokerType,
 
     AssignDirectories: _ControllerServiceAssignDirectoriesType
     """A broker says in which log directories its replicas are."""
+
+    RaiseLeaderEpochs: _ControllerServiceRaiseLeaderEpochsType
+    """A broker's logs hold epochs that the metadata has yet to come to, as after a restored backup."""
 
     WatchClusterMetadata: _ControllerServiceWatchClusterMetadataType
     """All metadata, then every change; standbys serve it too."""
@@ -187,6 +214,10 @@ ControllerServiceAsyncStub: typing_extensions.TypeAlias = ControllerServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         ottla.internal.controller.v1.controller_pb2.AssignDirectoriesRequest,
         ottla.internal.controller.v1.controller_pb2.AssignDirectoriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsRequest,
+        ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         ottla.internal.controller.v1.controller_pb2.WatchClusterMetadataRequest,
@@ -228,6 +259,14 @@ class ControllerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[ottla.internal.controller.v1.controller_pb2.AssignDirectoriesResponse, collections.abc.Awaitable[ottla.internal.controller.v1.controller_pb2.AssignDirectoriesResponse]]:
         """A broker says in which log directories its replicas are."""
+
+    @abc.abstractmethod
+    def RaiseLeaderEpochs(
+        self,
+        request: ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse, collections.abc.Awaitable[ottla.internal.controller.v1.controller_pb2.RaiseLeaderEpochsResponse]]:
+        """A broker's logs hold epochs that the metadata has yet to come to, as after a restored backup."""
 
     @abc.abstractmethod
     def WatchClusterMetadata(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ottla.api.cluster.v1 import cluster_pb2 as ottla_dot_api_dot_cluster_dot_v1_dot_cluster__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/ottla/storage/metadata/v1/metadata_record.proto\x12\x19ottla.storage.metadata.v1\x1a\"ottla/api/cluster/v1/cluster.proto\"f\n\rClusterRecord\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66ormat_version\x18\x02 \x01(\r\x12\x15\n\rfeature_level\x18\x03 \x01(\r\x12\x12\n\ngeneration\x18\x04 \x01(\x04\"\xb1\x02\n\x0bTopicRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fpartition_count\x18\x03 \x01(\r\x12\x1a\n\x12replication_factor\x18\x04 \x01(\r\x12\x34\n\x05state\x18\x05 \x01(\x0e\x32%.ottla.storage.metadata.v1.TopicState\x12\x44\n\x07\x63onfigs\x18\x06 \x03(\x0b\x32\x33.ottla.storage.metadata.v1.TopicRecord.ConfigsEntry\x12\x10\n\x08internal\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\x04\x1a.\n\x0c\x43onfigsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"6\n\rReplicaRecord\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\"\xc8\x02\n\x0fPartitionRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12:\n\x08replicas\x18\x03 \x03(\x0b\x32(.ottla.storage.metadata.v1.ReplicaRecord\x12\x0b\n\x03isr\x18\x04 \x03(\r\x12 \n\x18\x65ligible_leader_replicas\x18\x05 \x03(\r\x12\"\n\x1alast_known_leader_replicas\x18\x06 \x03(\r\x12\x16\n\tleader_id\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x1b\n\x13leader_broker_epoch\x18\x08 \x01(\x04\x12\x14\n\x0cleader_epoch\x18\t \x01(\r\x12\x17\n\x0fpartition_epoch\x18\n \x01(\x04\x12\x0f\n\x07unclean\x18\x0b \x01(\x08\x42\x0c\n\n_leader_id\"7\n\x0f\x44irectoryRecord\x12\x14\n\x0c\x64irectory_id\x18\x01 \x01(\x0c\x12\x0e\n\x06online\x18\x02 \x01(\x08\"\xa4\x02\n\x0c\x42rokerRecord\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12\x31\n\tendpoints\x18\x03 \x03(\x0b\x32\x1e.ottla.api.cluster.v1.Endpoint\x12\x0c\n\x04rack\x18\x04 \x01(\t\x12?\n\x0b\x64irectories\x18\x05 \x03(\x0b\x32*.ottla.storage.metadata.v1.DirectoryRecord\x12\x0e\n\x06\x66\x65nced\x18\x06 \x01(\x08\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x12\x16\n\x0eserver_version\x18\x08 \x01(\t\x12\x19\n\x11\x66\x65\x61ture_level_max\x18\t \x01(\r\x12\x16\n\x0eincarnation_id\x18\n \x01(\x0c\"\xb8\x01\n\x0c\x43onfigRecord\x12\x14\n\x07node_id\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x45\n\x07\x63onfigs\x18\x02 \x03(\x0b\x32\x34.ottla.storage.metadata.v1.ConfigRecord.ConfigsEntry\x12\x0f\n\x07version\x18\x03 \x01(\x04\x1a.\n\x0c\x43onfigsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_node_id\"V\n\x10\x43ontrollerRecord\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x31\n\tendpoints\x18\x02 \x03(\x0b\x32\x1e.ottla.api.cluster.v1.Endpoint\" \n\rIdBlockRecord\x12\x0f\n\x07next_id\x18\x01 \x01(\x03\"\x89\x03\n\x0e\x45xportedRecord\x12;\n\x07\x63luster\x18\x01 \x01(\x0b\x32(.ottla.storage.metadata.v1.ClusterRecordH\x00\x12\x37\n\x05topic\x18\x02 \x01(\x0b\x32&.ottla.storage.metadata.v1.TopicRecordH\x00\x12?\n\tpartition\x18\x03 \x01(\x0b\x32*.ottla.storage.metadata.v1.PartitionRecordH\x00\x12\x39\n\x06\x62roker\x18\x04 \x01(\x0b\x32\'.ottla.storage.metadata.v1.BrokerRecordH\x00\x12\x39\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\'.ottla.storage.metadata.v1.ConfigRecordH\x00\x12@\n\x0cproducer_ids\x18\x06 \x01(\x0b\x32(.ottla.storage.metadata.v1.IdBlockRecordH\x00\x42\x08\n\x06record*t\n\nTopicState\x12\x1b\n\x17TOPIC_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TOPIC_STATE_CREATING\x10\x01\x12\x15\n\x11TOPIC_STATE_READY\x10\x02\x12\x18\n\x14TOPIC_STATE_DELETING\x10\x03\x42\x99\x01\n\x1cio.ottla.storage.metadata.v1B\x13MetadataRecordProtoP\x01ZFgithub.com/ottla/ottla/clients/go/ottla/storage/metadata/v1;metadatav1\xaa\x02\x19Ottla.Storage.Metadata.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/ottla/storage/metadata/v1/metadata_record.proto\x12\x19ottla.storage.metadata.v1\x1a\"ottla/api/cluster/v1/cluster.proto\"x\n\rClusterRecord\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66ormat_version\x18\x02 \x01(\r\x12\x15\n\rfeature_level\x18\x03 \x01(\r\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x10\n\x08store_id\x18\x05 \x01(\t\"\xb1\x02\n\x0bTopicRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fpartition_count\x18\x03 \x01(\r\x12\x1a\n\x12replication_factor\x18\x04 \x01(\r\x12\x34\n\x05state\x18\x05 \x01(\x0e\x32%.ottla.storage.metadata.v1.TopicState\x12\x44\n\x07\x63onfigs\x18\x06 \x03(\x0b\x32\x33.ottla.storage.metadata.v1.TopicRecord.ConfigsEntry\x12\x10\n\x08internal\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\x04\x1a.\n\x0c\x43onfigsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"6\n\rReplicaRecord\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\"\xc8\x02\n\x0fPartitionRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\r\x12:\n\x08replicas\x18\x03 \x03(\x0b\x32(.ottla.storage.metadata.v1.ReplicaRecord\x12\x0b\n\x03isr\x18\x04 \x03(\r\x12 \n\x18\x65ligible_leader_replicas\x18\x05 \x03(\r\x12\"\n\x1alast_known_leader_replicas\x18\x06 \x03(\r\x12\x16\n\tleader_id\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x1b\n\x13leader_broker_epoch\x18\x08 \x01(\x04\x12\x14\n\x0cleader_epoch\x18\t \x01(\r\x12\x17\n\x0fpartition_epoch\x18\n \x01(\x04\x12\x0f\n\x07unclean\x18\x0b \x01(\x08\x42\x0c\n\n_leader_id\"7\n\x0f\x44irectoryRecord\x12\x14\n\x0c\x64irectory_id\x18\x01 \x01(\x0c\x12\x0e\n\x06online\x18\x02 \x01(\x08\"\xbe\x03\n\x0c\x42rokerRecord\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x04\x12\x31\n\tendpoints\x18\x03 \x03(\x0b\x32\x1e.ottla.api.cluster.v1.Endpoint\x12\x0c\n\x04rack\x18\x04 \x01(\t\x12?\n\x0b\x64irectories\x18\x05 \x03(\x0b\x32*.ottla.storage.metadata.v1.DirectoryRecord\x12\x0e\n\x06\x66\x65nced\x18\x06 \x01(\x08\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x12\x16\n\x0eserver_version\x18\x08 \x01(\t\x12\x19\n\x11\x66\x65\x61ture_level_max\x18\t \x01(\r\x12\x16\n\x0eincarnation_id\x18\n \x01(\x0c\x12]\n\x14static_topic_configs\x18\x0b \x03(\x0b\x32?.ottla.storage.metadata.v1.BrokerRecord.StaticTopicConfigsEntry\x1a\x39\n\x17StaticTopicConfigsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb8\x01\n\x0c\x43onfigRecord\x12\x14\n\x07node_id\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x45\n\x07\x63onfigs\x18\x02 \x03(\x0b\x32\x34.ottla.storage.metadata.v1.ConfigRecord.ConfigsEntry\x12\x0f\n\x07version\x18\x03 \x01(\x04\x1a.\n\x0c\x43onfigsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_node_id\"V\n\x10\x43ontrollerRecord\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\x31\n\tendpoints\x18\x02 \x03(\x0b\x32\x1e.ottla.api.cluster.v1.Endpoint\" \n\rIdBlockRecord\x12\x0f\n\x07next_id\x18\x01 \x01(\x03\"\x89\x03\n\x0e\x45xportedRecord\x12;\n\x07\x63luster\x18\x01 \x01(\x0b\x32(.ottla.storage.metadata.v1.ClusterRecordH\x00\x12\x37\n\x05topic\x18\x02 \x01(\x0b\x32&.ottla.storage.metadata.v1.TopicRecordH\x00\x12?\n\tpartition\x18\x03 \x01(\x0b\x32*.ottla.storage.metadata.v1.PartitionRecordH\x00\x12\x39\n\x06\x62roker\x18\x04 \x01(\x0b\x32\'.ottla.storage.metadata.v1.BrokerRecordH\x00\x12\x39\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\'.ottla.storage.metadata.v1.ConfigRecordH\x00\x12@\n\x0cproducer_ids\x18\x06 \x01(\x0b\x32(.ottla.storage.metadata.v1.IdBlockRecordH\x00\x42\x08\n\x06record*t\n\nTopicState\x12\x1b\n\x17TOPIC_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TOPIC_STATE_CREATING\x10\x01\x12\x15\n\x11TOPIC_STATE_READY\x10\x02\x12\x18\n\x14TOPIC_STATE_DELETING\x10\x03\x42\x99\x01\n\x1cio.ottla.storage.metadata.v1B\x13MetadataRecordProtoP\x01ZFgithub.com/ottla/ottla/clients/go/ottla/storage/metadata/v1;metadatav1\xaa\x02\x19Ottla.Storage.Metadata.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +35,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\034io.ottla.storage.metadata.v1B\023MetadataRecordProtoP\001ZFgithub.com/ottla/ottla/clients/go/ottla/storage/metadata/v1;metadatav1\252\002\031Ottla.Storage.Metadata.V1'
   _globals['_TOPICRECORD_CONFIGSENTRY']._loaded_options = None
   _globals['_TOPICRECORD_CONFIGSENTRY']._serialized_options = b'8\001'
+  _globals['_BROKERRECORD_STATICTOPICCONFIGSENTRY']._loaded_options = None
+  _globals['_BROKERRECORD_STATICTOPICCONFIGSENTRY']._serialized_options = b'8\001'
   _globals['_CONFIGRECORD_CONFIGSENTRY']._loaded_options = None
   _globals['_CONFIGRECORD_CONFIGSENTRY']._serialized_options = b'8\001'
-  _globals['_TOPICSTATE']._serialized_start=1970
-  _globals['_TOPICSTATE']._serialized_end=2086
+  _globals['_TOPICSTATE']._serialized_start=2142
+  _globals['_TOPICSTATE']._serialized_end=2258
   _globals['_CLUSTERRECORD']._serialized_start=114
-  _globals['_CLUSTERRECORD']._serialized_end=216
-  _globals['_TOPICRECORD']._serialized_start=219
-  _globals['_TOPICRECORD']._serialized_end=524
-  _globals['_TOPICRECORD_CONFIGSENTRY']._serialized_start=478
-  _globals['_TOPICRECORD_CONFIGSENTRY']._serialized_end=524
-  _globals['_REPLICARECORD']._serialized_start=526
-  _globals['_REPLICARECORD']._serialized_end=580
-  _globals['_PARTITIONRECORD']._serialized_start=583
-  _globals['_PARTITIONRECORD']._serialized_end=911
-  _globals['_DIRECTORYRECORD']._serialized_start=913
-  _globals['_DIRECTORYRECORD']._serialized_end=968
-  _globals['_BROKERRECORD']._serialized_start=971
-  _globals['_BROKERRECORD']._serialized_end=1263
-  _globals['_CONFIGRECORD']._serialized_start=1266
-  _globals['_CONFIGRECORD']._serialized_end=1450
-  _globals['_CONFIGRECORD_CONFIGSENTRY']._serialized_start=478
-  _globals['_CONFIGRECORD_CONFIGSENTRY']._serialized_end=524
-  _globals['_CONTROLLERRECORD']._serialized_start=1452
-  _globals['_CONTROLLERRECORD']._serialized_end=1538
-  _globals['_IDBLOCKRECORD']._serialized_start=1540
-  _globals['_IDBLOCKRECORD']._serialized_end=1572
-  _globals['_EXPORTEDRECORD']._serialized_start=1575
-  _globals['_EXPORTEDRECORD']._serialized_end=1968
+  _globals['_CLUSTERRECORD']._serialized_end=234
+  _globals['_TOPICRECORD']._serialized_start=237
+  _globals['_TOPICRECORD']._serialized_end=542
+  _globals['_TOPICRECORD_CONFIGSENTRY']._serialized_start=496
+  _globals['_TOPICRECORD_CONFIGSENTRY']._serialized_end=542
+  _globals['_REPLICARECORD']._serialized_start=544
+  _globals['_REPLICARECORD']._serialized_end=598
+  _globals['_PARTITIONRECORD']._serialized_start=601
+  _globals['_PARTITIONRECORD']._serialized_end=929
+  _globals['_DIRECTORYRECORD']._serialized_start=931
+  _globals['_DIRECTORYRECORD']._serialized_end=986
+  _globals['_BROKERRECORD']._serialized_start=989
+  _globals['_BROKERRECORD']._serialized_end=1435
+  _globals['_BROKERRECORD_STATICTOPICCONFIGSENTRY']._serialized_start=1378
+  _globals['_BROKERRECORD_STATICTOPICCONFIGSENTRY']._serialized_end=1435
+  _globals['_CONFIGRECORD']._serialized_start=1438
+  _globals['_CONFIGRECORD']._serialized_end=1622
+  _globals['_CONFIGRECORD_CONFIGSENTRY']._serialized_start=496
+  _globals['_CONFIGRECORD_CONFIGSENTRY']._serialized_end=542
+  _globals['_CONTROLLERRECORD']._serialized_start=1624
+  _globals['_CONTROLLERRECORD']._serialized_end=1710
+  _globals['_IDBLOCKRECORD']._serialized_start=1712
+  _globals['_IDBLOCKRECORD']._serialized_end=1744
+  _globals['_EXPORTEDRECORD']._serialized_start=1747
+  _globals['_EXPORTEDRECORD']._serialized_end=2140
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,7 @@ class ClusterRecord(google.protobuf.message.Message):
     FORMAT_VERSION_FIELD_NUMBER: builtins.int
     FEATURE_LEVEL_FIELD_NUMBER: builtins.int
     GENERATION_FIELD_NUMBER: builtins.int
+    STORE_ID_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     """Fixed at the cluster's first start."""
     format_version: builtins.int
@@ -66,6 +67,10 @@ class ClusterRecord(google.protobuf.message.Message):
     """What all services of the cluster can do together."""
     generation: builtins.int
     """Grows when the store is restored from a backup."""
+    store_id: builtins.str
+    """Which store holds the records, as the store itself names it; another name than the one it has
+    means that they were restored or copied there.
+    """
     def __init__(
         self,
         *,
@@ -73,8 +78,9 @@ class ClusterRecord(google.protobuf.message.Message):
         format_version: builtins.int = ...,
         feature_level: builtins.int = ...,
         generation: builtins.int = ...,
+        store_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "feature_level", b"feature_level", "format_version", b"format_version", "generation", b"generation"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "feature_level", b"feature_level", "format_version", b"format_version", "generation", b"generation", "store_id", b"store_id"]) -> None: ...
 
 Global___ClusterRecord: typing_extensions.TypeAlias = ClusterRecord
 
@@ -260,6 +266,22 @@ class BrokerRecord(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StaticTopicConfigsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NODE_ID_FIELD_NUMBER: builtins.int
     BROKER_EPOCH_FIELD_NUMBER: builtins.int
     ENDPOINTS_FIELD_NUMBER: builtins.int
@@ -270,6 +292,7 @@ class BrokerRecord(google.protobuf.message.Message):
     SERVER_VERSION_FIELD_NUMBER: builtins.int
     FEATURE_LEVEL_MAX_FIELD_NUMBER: builtins.int
     INCARNATION_ID_FIELD_NUMBER: builtins.int
+    STATIC_TOPIC_CONFIGS_FIELD_NUMBER: builtins.int
     node_id: builtins.int
     """Unique in the cluster."""
     broker_epoch: builtins.int
@@ -294,6 +317,10 @@ class BrokerRecord(google.protobuf.message.Message):
     def directories(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DirectoryRecord]:
         """Its log directories."""
 
+    @property
+    def static_topic_configs(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Settings of topics that it was started with, where they differ from the defaults."""
+
     def __init__(
         self,
         *,
@@ -307,8 +334,9 @@ class BrokerRecord(google.protobuf.message.Message):
         server_version: builtins.str = ...,
         feature_level_max: builtins.int = ...,
         incarnation_id: builtins.bytes = ...,
+        static_topic_configs: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "directories", b"directories", "draining", b"draining", "endpoints", b"endpoints", "feature_level_max", b"feature_level_max", "fenced", b"fenced", "incarnation_id", b"incarnation_id", "node_id", b"node_id", "rack", b"rack", "server_version", b"server_version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "directories", b"directories", "draining", b"draining", "endpoints", b"endpoints", "feature_level_max", b"feature_level_max", "fenced", b"fenced", "incarnation_id", b"incarnation_id", "node_id", b"node_id", "rack", b"rack", "server_version", b"server_version", "static_topic_configs", b"static_topic_configs"]) -> None: ...
 
 Global___BrokerRecord: typing_extensions.TypeAlias = BrokerRecord
 
