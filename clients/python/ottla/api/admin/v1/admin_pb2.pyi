@@ -1150,7 +1150,9 @@ class DescribeConfigsResult(google.protobuf.message.Message):
 
     @property
     def error(self) -> ottla.api.error.v1.error_pb2.Error:
-        """Why it failed."""
+        """Why it failed. With entries, they are what is known of a broker that does not answer: settings
+        made on it or on the cluster while brokers run.
+        """
 
     def __init__(
         self,
@@ -1466,6 +1468,7 @@ class LogDirectoryReplica(google.protobuf.message.Message):
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     LOG_START_OFFSET_FIELD_NUMBER: builtins.int
     LOG_END_OFFSET_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
     topic: builtins.str
     """The topic's name."""
     topic_id: builtins.bytes
@@ -1478,6 +1481,10 @@ class LogDirectoryReplica(google.protobuf.message.Message):
     """The first offset it holds."""
     log_end_offset: builtins.int
     """The offset its next record gets."""
+    @property
+    def error(self) -> ottla.api.error.v1.error_pb2.Error:
+        """Why it can't be used although its directory is online."""
+
     def __init__(
         self,
         *,
@@ -1487,8 +1494,10 @@ class LogDirectoryReplica(google.protobuf.message.Message):
         size_bytes: builtins.int = ...,
         log_start_offset: builtins.int = ...,
         log_end_offset: builtins.int = ...,
+        error: ottla.api.error.v1.error_pb2.Error | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["log_end_offset", b"log_end_offset", "log_start_offset", b"log_start_offset", "partition", b"partition", "size_bytes", b"size_bytes", "topic", b"topic", "topic_id", b"topic_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "log_end_offset", b"log_end_offset", "log_start_offset", b"log_start_offset", "partition", b"partition", "size_bytes", b"size_bytes", "topic", b"topic", "topic_id", b"topic_id"]) -> None: ...
 
 Global___LogDirectoryReplica: typing_extensions.TypeAlias = LogDirectoryReplica
 

@@ -157,12 +157,17 @@ class GetMetadataRequest(google.protobuf.message.Message):
     MIN_VERSION_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    CREATE_MISSING_TOPICS_FIELD_NUMBER: builtins.int
     no_topics: builtins.bool
     """Brokers and coordinators only."""
     page_size: builtins.int
     """Most partitions on a page, 1 to 10,000; 0: 10,000."""
     page_token: builtins.str
     """The next_page_token of the page before; empty for the first."""
+    create_missing_topics: builtins.bool
+    """For producers, who will write to the topics named: have those that are missing made with the
+    cluster's defaults first, where auto.create.topics.enable says so.
+    """
     @property
     def topics(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Names to describe, at most 1,000 with topic_ids; none of both: all topics."""
@@ -184,9 +189,10 @@ class GetMetadataRequest(google.protobuf.message.Message):
         min_version: ottla.api.cluster.v1.cluster_pb2.MetadataVersion | None = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        create_missing_topics: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["min_version", b"min_version"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["min_version", b"min_version", "no_topics", b"no_topics", "page_size", b"page_size", "page_token", b"page_token", "topic_ids", b"topic_ids", "topics", b"topics"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["create_missing_topics", b"create_missing_topics", "min_version", b"min_version", "no_topics", b"no_topics", "page_size", b"page_size", "page_token", b"page_token", "topic_ids", b"topic_ids", "topics", b"topics"]) -> None: ...
 
 Global___GetMetadataRequest: typing_extensions.TypeAlias = GetMetadataRequest
 
