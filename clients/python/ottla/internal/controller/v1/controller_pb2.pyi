@@ -81,8 +81,8 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
 
     @property
     def applied_version(self) -> ottla.api.cluster.v1.cluster_pb2.MetadataVersion:
-        """Latest version of the metadata it has applied in this process; a store that is behind it in
-        the same generation was restored from a backup.
+        """Latest version of the metadata it has applied in this process, or noted in its directories; a
+        store that is behind it in the same generation was restored from a backup.
         """
 
     @property
@@ -588,6 +588,24 @@ class BrokerRemoved(google.protobuf.message.Message):
 Global___BrokerRemoved: typing_extensions.TypeAlias = BrokerRemoved
 
 @typing.final
+class ControllerRemoved(google.protobuf.message.Message):
+    """A controller that is gone, at least for now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    """Its node id."""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["node_id", b"node_id"]) -> None: ...
+
+Global___ControllerRemoved: typing_extensions.TypeAlias = ControllerRemoved
+
+@typing.final
 class MetadataChange(google.protobuf.message.Message):
     """One thing as it is now."""
 
@@ -601,6 +619,7 @@ class MetadataChange(google.protobuf.message.Message):
     TOPIC_REMOVED_FIELD_NUMBER: builtins.int
     BROKER_REMOVED_FIELD_NUMBER: builtins.int
     CONTROLLER_FIELD_NUMBER: builtins.int
+    CONTROLLER_REMOVED_FIELD_NUMBER: builtins.int
     @property
     def cluster(self) -> ottla.storage.metadata.v1.metadata_record_pb2.ClusterRecord:
         """The cluster."""
@@ -633,6 +652,10 @@ class MetadataChange(google.protobuf.message.Message):
     def controller(self) -> ottla.storage.metadata.v1.metadata_record_pb2.ControllerRecord:
         """A controller."""
 
+    @property
+    def controller_removed(self) -> Global___ControllerRemoved:
+        """A controller that is gone."""
+
     def __init__(
         self,
         *,
@@ -644,10 +667,11 @@ class MetadataChange(google.protobuf.message.Message):
         topic_removed: Global___TopicRemoved | None = ...,
         broker_removed: Global___BrokerRemoved | None = ...,
         controller: ottla.storage.metadata.v1.metadata_record_pb2.ControllerRecord | None = ...,
+        controller_removed: Global___ControllerRemoved | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["broker", b"broker", "broker_removed", b"broker_removed", "change", b"change", "cluster", b"cluster", "config", b"config", "controller", b"controller", "partition", b"partition", "topic", b"topic", "topic_removed", b"topic_removed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["broker", b"broker", "broker_removed", b"broker_removed", "change", b"change", "cluster", b"cluster", "config", b"config", "controller", b"controller", "partition", b"partition", "topic", b"topic", "topic_removed", b"topic_removed"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["change", b"change"]) -> typing.Literal["cluster", "broker", "topic", "partition", "config", "topic_removed", "broker_removed", "controller"] | None: ...
+    def HasField(self, field_name: typing.Literal["broker", b"broker", "broker_removed", b"broker_removed", "change", b"change", "cluster", b"cluster", "config", b"config", "controller", b"controller", "controller_removed", b"controller_removed", "partition", b"partition", "topic", b"topic", "topic_removed", b"topic_removed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["broker", b"broker", "broker_removed", b"broker_removed", "change", b"change", "cluster", b"cluster", "config", b"config", "controller", b"controller", "controller_removed", b"controller_removed", "partition", b"partition", "topic", b"topic", "topic_removed", b"topic_removed"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["change", b"change"]) -> typing.Literal["cluster", "broker", "topic", "partition", "config", "topic_removed", "broker_removed", "controller", "controller_removed"] | None: ...
 
 Global___MetadataChange: typing_extensions.TypeAlias = MetadataChange
 
@@ -664,7 +688,9 @@ class WatchClusterMetadataResponse(google.protobuf.message.Message):
     CHANGES_FIELD_NUMBER: builtins.int
     HEARTBEAT_FIELD_NUMBER: builtins.int
     controller_epoch: builtins.int
-    """Epoch of the controller that decides; lower ones than seen are to be refused."""
+    """Epoch of the controller that decides, as of this version; zero while none is known. Compares
+    after the version's generation; lower ones than the stream has shown are to be refused.
+    """
     snapshot_begin: builtins.bool
     """Set on the first message of a snapshot: forget what is known."""
     snapshot_complete: builtins.bool
