@@ -5,6 +5,7 @@
 #   .cache/venv-runtime what `make demo` runs in: the released dependencies alone
 #   .cache/venv-proto   the pinned protobuf generator
 #   .cache/venv-lock    the pinned resolver of requirements/
+#   .cache/venv-peers   clients of what else people use, for the comparison
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ ARGS ?=
 .PHONY: help
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r verb text; \
-	do printf '  make %-9s %s\n' "$$verb" "$$text"; done
+	do printf '  make %-11s %s\n' "$$verb" "$$text"; done
 
 .PHONY: setup
 setup: ## Make .venv with everything developers use, and .venv/bin/ottla
@@ -43,6 +44,11 @@ test: setup ## Run the tests (ARGS goes to pytest); the list of skips comes last
 .PHONY: bench
 bench: setup ## Measure, and fail when a floor of docs/performance.md is missed
 	@.venv/bin/python -m bench $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: ## Measure Ottla beside what else people use, where they can run (installs their clients)
+	@$(ENVIRONMENT) .cache/venv-peers requirements/peers.lock self
+	@.cache/venv-peers/bin/python -m bench.peers $(ARGS)
 
 .PHONY: proto
 proto: ## Generate the Python modules of proto/

@@ -29,11 +29,11 @@ async def _send(bootstrap: str, topic: str, count: int, *, size: int, rate: int)
     async with ottla.Producer(bootstrap) as producer:
         _ = await producer.send(topic, _STAMP.pack(0) + padding)
         await producer.flush()
-        async for due in _schedule(count + rate * _WARM_UP_SECONDS, rate):
+        async for due in schedule(count + rate * _WARM_UP_SECONDS, rate):
             _ = await producer.send(topic, _STAMP.pack(due) + padding)
 
 
-async def _schedule(count: int, rate: int) -> AsyncIterator[int]:
+async def schedule(count: int, rate: int) -> AsyncIterator[int]:
     """Yield each time that is due, in ns, when it is: the event loop's timers are 1 ms coarse."""
     loop = asyncio.get_running_loop()
     rung = asyncio.Event()

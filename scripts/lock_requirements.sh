@@ -23,5 +23,7 @@ compile base pyproject.toml ${1:+"$1"}
 compile runtime pyproject.toml --extra cli --extra server --group build ${1:+"$1"}
 compile dev pyproject.toml --extra cli --extra server --extra otel --group build --group dev \
     --constraint requirements/runtime.lock --no-emit-package forbiddenfruit ${1:+"$1"}
+compile peers pyproject.toml --extra cli --extra server --group build --group peers \
+    --constraint requirements/runtime.lock ${1:+"$1"}
 # Published as source only: a second step, built by the setuptools of the first.
 echo forbiddenfruit | compile dev-source - ${1:+"$1"}

@@ -1,0 +1,1 @@
+"""What else people use, measured like Ottla, on the same machine and in the same run."""
