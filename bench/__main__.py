@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from bench import broker_bench, client_bench, partitions_bench, transport_bench  # noqa: E402 - it needs the line above
 from bench.measures import table, write_json  # noqa: E402 - as above
+from bench.peers.figures import kept  # noqa: E402 - as above
 
 
 def main() -> int:
@@ -27,6 +28,9 @@ def main() -> int:
     measures += partitions_bench.run(only=arguments.only)
     write_json(measures, arguments.json)
     sys.stdout.write(table(measures) + "\n")
+    peers = kept()
+    if peers is not None and not arguments.only:
+        sys.stdout.write(f"\nWhat else people use, as `make bench-peers` found it\n{peers.table()}")
     return 0 if all(measure.holds for measure in measures) else 1
 
 

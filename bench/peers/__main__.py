@@ -10,17 +10,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import json
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
 from bench.peers import servers
+from bench.peers.figures import KEPT, Figures
 from bench.peers.servers import PeerMissing, RunningServer
 from bench.processes import ROOT, cpu_seconds, result_of
 from demo.platform import running_platform
@@ -49,64 +48,56 @@ class _Work:
 _WORKS: Final = (_Work("100 B", 100, 1_000_000, "/s"), _Work("1 KiB", 1_024, 300_000, "MB/s"))
 
 
-@dataclass(slots=True)
-class _Found:
-    """What the rounds of one row found, by contestant."""
-
-    unit: str
-    values: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, peer: str, value: float) -> None:
-        self.values.setdefault(peer, []).append(value)
-
-    def median(self, peer: str) -> float | None:
-        found = self.values.get(peer)
-        return statistics.median(found) if found else None
-
-
 def main() -> int:
     """Measure, print the table, keep the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--only", nargs="*", default=PEERS, choices=PEERS, metavar="PEER")
+    parser.add_argument("--keep", action="store_true", help=f"write them to {KEPT.name}, too")
     arguments = parser.parse_args()
-    rows: dict[str, _Found] = {}
-    missing: dict[str, str] = {}
+    figures = Figures()
     for _ in range(arguments.rounds):
         for peer in arguments.only:
-            if peer not in missing:
+            if peer not in figures.missing:
                 try:
-                    _round(peer, rows)
+                    _round(peer, figures)
                 except (PeerMissing, subprocess.CalledProcessError, ImportError) as error:
-                    missing[peer] = str(error)
-    sys.stdout.write(_table(rows, arguments.only, missing))
-    _RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    _RESULTS.write_text(json.dumps({name: found.values for name, found in rows.items()}, indent=2))
+                    figures.missing[peer] = str(error)
+                    figures.settings.pop(peer, None)
+    sys.stdout.write(figures.table())
+    figures.write(_RESULTS)
+    if arguments.keep:
+        figures.write(KEPT)
     return 0
 
 
-def _round(peer: str, rows: dict[str, _Found]) -> None:
+def _round(peer: str, figures: Figures) -> None:
     """Everything once with one contestant, on a server of its own."""
     module = importlib.import_module(f"bench.peers.{peer}_client")
+    figures.settings[peer] = f"{module.SETTINGS}; {servers.SETTINGS[module.SERVER]}"
     with _server(module.SERVER) as server:
         _warm_up(peer, server.port)
         for work in _WORKS:
             topic = _topic(peer, server.port)
             for kind in ("produce", "consume"):
-                _note(f"{peer}: {kind} {work.name}")
-                before = cpu_seconds(server.pid)
-                words = (str(server.port), topic, str(work.count), str(work.size))
-                seconds = _worker(peer, kind, *words)["seconds"]
-                used = cpu_seconds(server.pid) - before
-                row = rows.setdefault(f"{kind} {work.name}", _Found(work.unit))
-                row.add(peer, work.rate(seconds))
-                if work.unit == "MB/s":
-                    cost = rows.setdefault(f"server CPU a GB, {kind} {work.name}", _Found("s"))
-                    cost.add(peer, used / (work.count * work.size / 1e9))
+                _measure(figures, peer, server, work, kind=kind, topic=topic)
         _note(f"{peer}: latency")
         for name, value in _latency(peer, server.port, _topic(peer, server.port)).items():
-            key = f"due to received, 500/s of 100 B, {name.removesuffix('_ms')}"
-            rows.setdefault(key, _Found("ms")).add(peer, value)
+            figures.add(f"due to received at 500/s, {name.removesuffix('_ms')}, ms", peer, value)
+
+
+def _measure(
+    figures: Figures, peer: str, server: RunningServer, work: _Work, *, kind: str, topic: str
+) -> None:
+    _note(f"{peer}: {kind} {work.name}")
+    before = cpu_seconds(server.pid)
+    words = (str(server.port), topic, str(work.count), str(work.size))
+    seconds = _worker(peer, kind, *words)["seconds"]
+    used = cpu_seconds(server.pid) - before
+    figures.add(f"{kind} {work.name}, {work.unit}", peer, work.rate(seconds))
+    if work.unit == "MB/s":
+        gigabytes = work.count * work.size / 1e9
+        figures.add(f"server CPU a GB, {kind} {work.name}, s", peer, used / gigabytes)
 
 
 @contextlib.contextmanager
@@ -151,30 +142,6 @@ def _latency(peer: str, port: int, topic: str) -> dict[str, float]:
             return found
         finally:
             sender.terminate()
-
-
-def _table(rows: dict[str, _Found], peers: Sequence[str], missing: dict[str, str]) -> str:
-    present = [peer for peer in peers if peer not in missing]
-    cells = [("", *present)]
-    for name, found in rows.items():
-        values = (found.median(peer) for peer in present)
-        shown = ("-" if value is None else _number(value) for value in values)
-        cells.append((f"{name}, {found.unit}", *shown))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in pairs)
-        for pairs in (list(enumerate(zip(row, widths, strict=True))) for row in cells)
-    ]
-    for peer in present:
-        module = importlib.import_module(f"bench.peers.{peer}_client")
-        server = servers.SETTINGS[module.SERVER]
-        lines.append(f"{peer}: {module.SETTINGS}; {server}")
-    lines += [f"{peer}: not measured: {why}" for peer, why in missing.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _note(text: str) -> None:
