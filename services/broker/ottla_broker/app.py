@@ -43,15 +43,21 @@ from ottla_broker.metadata.watch_hub import WatchHub
 from ottla_broker.replica.replica_table import ReplicaTable
 from ottla_broker.rpc.admin_forwarder import AdminForwarder
 from ottla_broker.rpc.admin_servicer import AdminServicer
+from ottla_broker.rpc.broker_calls import BrokerCalls
+from ottla_broker.rpc.broker_servicer import BrokerServicer
+from ottla_broker.rpc.config_descriptions import ConfigDescriptions
 from ottla_broker.rpc.fetch_servicer import FetchServicer
 from ottla_broker.rpc.fetch_session import FetchSessions
+from ottla_broker.rpc.log_directories import LogDirectories
 from ottla_broker.rpc.metadata_servicer import MetadataServicer
 from ottla_broker.rpc.partition_router import PartitionRouter
 from ottla_broker.rpc.peer_channels import PeerChannels
 from ottla_broker.rpc.produce_servicer import ProduceServicer
 from ottla_broker.rpc.produce_session import ProduceSessions
 from ottla_broker.rpc.reader import ReadWaits
+from ottla_broker.rpc.record_deletion import RecordDeletion
 from ottla_broker.rpc.records_budget import RecordsBudget
+from ottla_broker.rpc.static_configs import static_entries
 from ottla_broker.rpc.topic_auto_creation import TopicAutoCreation
 from ottla_broker.storage.filesystem import OsFilesystem
 from ottla_broker.storage.log_directory import DirectorySurroundings, StorageConfig
@@ -205,6 +211,7 @@ class Broker:
         self._peers = PeerChannels(
             table, listener=config.broker_listener(), open_channel=self._open_channel
         )
+        self._broker_calls = BrokerCalls(table, self._peers, node_id=self._node_id)
         self._sync = self._make_sync()
         self._watch = self._make_watch()
         self._session = self._make_session()
@@ -280,7 +287,26 @@ class Broker:
         forwarder = AdminForwarder(
             metadata.link, applied=metadata.applied, clock=self._clock, entropy=self._entropy
         )
-        admin = AdminServicer(forwarder)
+        deletion = RecordDeletion(
+            router, self._broker_calls, clock=self._clock, entropy=self._entropy
+        )
+        directories = LogDirectories(
+            metadata.table,
+            self._replicas,
+            self._broker_calls,
+            node_id=self._node_id,
+            clock=self._clock,
+        )
+        configs = ConfigDescriptions(
+            metadata.table,
+            self._broker_calls,
+            node_id=self._node_id,
+            own_entries=lambda: static_entries(self._config),
+            ask_controller=forwarder.ask,
+        )
+        admin = AdminServicer(
+            forwarder, deletion=deletion, directories=directories, configs=configs
+        )
         produce = self._produce_servicer(listener, router, admin)
         fetch = self._fetch_servicer(listener, router)
         self._sessions += [produce.sessions, fetch.sessions]
@@ -293,9 +319,19 @@ class Broker:
                     view, hub, applied=metadata.applied, server_version=server_version()
                 ),
                 admin=admin,
+                broker=self._broker_servicer(listener, deletion, directories),
             ),
         )
         return hub
+
+    def _broker_servicer(
+        self, listener: str, deletion: RecordDeletion, directories: LogDirectories
+    ) -> BrokerServicer | None:
+        if listener != self._config.broker_listener():
+            return None
+        return BrokerServicer(
+            self._config, deletion=deletion, directories=directories, clock=self._clock
+        )
 
     def _produce_servicer(
         self, listener: str, router: PartitionRouter, admin: AdminServicer

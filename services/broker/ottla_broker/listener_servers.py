@@ -18,8 +18,10 @@ from ottla.api.cluster.v1.cluster_pb2 import SECURITY_TLS, Endpoint
 from ottla.api.fetch.v1 import fetch_pb2_grpc
 from ottla.api.metadata.v1 import metadata_pb2_grpc
 from ottla.api.produce.v1 import produce_pb2_grpc
+from ottla.internal.broker.v1 import broker_pb2_grpc
 from ottla_broker.config import BrokerConfig
 from ottla_broker.rpc.admin_servicer import AdminServicer
+from ottla_broker.rpc.broker_servicer import BrokerServicer
 from ottla_broker.rpc.fetch_servicer import FetchServicer
 from ottla_broker.rpc.metadata_servicer import MetadataServicer
 from ottla_broker.rpc.produce_servicer import ProduceServicer
@@ -48,6 +50,8 @@ class Servicers:
     fetch: FetchServicer
     metadata: MetadataServicer
     admin: AdminServicer
+    broker: BrokerServicer | None = None
+    """Where brokers call each other; reflection and health say nothing of it."""
 
 
 class ListenerServers:
@@ -113,6 +117,8 @@ class ListenerServers:
         fetch_pb2_grpc.add_FetchServiceServicer_to_server(servicers.fetch, server)
         metadata_pb2_grpc.add_MetadataServiceServicer_to_server(servicers.metadata, server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, server)
+        if servicers.broker is not None:
+            broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicers.broker, server)
         self._health.append(add_health_and_reflection(server, PUBLIC_SERVICES))
 
     async def start(self) -> None:

@@ -8,12 +8,14 @@ what only reads, never repeating a change that may have been made. Which calls t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
+from ottla.api.admin.v1 import admin_pb2_grpc
 from ottla.api.cluster.v1 import cluster_pb2
 from ottla.protocol.errors import (
     MetadataStoreUnavailable,
@@ -35,7 +37,7 @@ TIMEOUT_MS_MAX = 600_000
 ANSWER_MS_MAX = 250
 """What is kept of a caller's time to tell it why, a tenth at most: its time-out says nothing."""
 
-PickMethod = Callable[[grpc.aio.Channel], Callable[..., Awaitable[Any]]]
+_Answer = TypeVar("_Answer", bound=Message)
 
 
 class AdminForwarder:
@@ -58,19 +60,35 @@ class AdminForwarder:
         """The monotonic time by which a call with so much time left has to be answered."""
         return self._clock.monotonic_ms() + answer_within_ms(left_seconds)
 
+    async def ask(
+        self, answer_type: type[_Answer], request: Message, *, principal: str, deadline_ms: int
+    ) -> _Answer:
+        """`call` for what changes nothing."""
+        return await self.call(
+            answer_type, request, principal=principal, deadline_ms=deadline_ms, changes=False
+        )
+
+    async def change(
+        self, answer_type: type[_Answer], request: Message, *, principal: str, deadline_ms: int
+    ) -> _Answer:
+        """`call` for a change."""
+        return await self.call(
+            answer_type, request, principal=principal, deadline_ms=deadline_ms, changes=True
+        )
+
     async def call(
         self,
-        method: PickMethod,
+        answer_type: type[_Answer],
         request: Message,
         *,
         principal: str,
         deadline_ms: int,
         changes: bool,
-    ) -> Message:
-        """Make a unary call at the active controller.
+    ) -> _Answer:
+        """Make a unary call of AdminService at the active controller.
 
         Args:
-            method: picks the call of a channel's stub.
+            answer_type: tells which: the contracts name answers after their RPC.
             request: what to send.
             principal: on whose behalf.
             deadline_ms: monotonic time by which it has to be answered.
@@ -81,13 +99,15 @@ class AdminForwarder:
             MetadataStoreUnavailable: no controller answers; nothing was changed.
             OutcomeUnknown: the controller was asked for a change and its answer was lost.
         """
+        name = answer_type.DESCRIPTOR.name.removesuffix("Response")
 
-        async def attempt(timeout_seconds: float) -> Message:
+        async def attempt(timeout_seconds: float) -> _Answer:
             address = self._link.address
             channel = self._link.channel()
             self._check_reachable(channel)
             try:
-                answer: Message = await method(channel)(
+                method = getattr(admin_pb2_grpc.AdminServiceStub(channel), name)
+                answer: _Answer = await method(
                     request, timeout=timeout_seconds, metadata=forwarding_metadata(principal)
                 )
             except grpc.RpcError as error:
@@ -117,9 +137,23 @@ class AdminForwarder:
         except TimeoutError:
             return  # the change is made all the same, and the answer says so
 
-    def channel(self) -> grpc.aio.Channel:
-        """The channel to the controller believed to be active, for streams."""
-        return self._link.channel()
+    @contextmanager
+    def streaming(self) -> Iterator[grpc.aio.Channel]:
+        """The channel to the controller believed to be active, for a call that streams.
+
+        Raises:
+            MetadataStoreUnavailable: no controller answers; the next call looks elsewhere.
+        """
+        address = self._link.address
+        channel = self._link.channel()
+        self._check_reachable(channel)
+        try:
+            yield channel
+        except grpc.RpcError as error:
+            failed = error_of(error)
+            if isinstance(failed, TransportFailed | NotController):
+                self._link.failed(address, failed)
+            raise _meaning(failed, changes=False) from error
 
 
 def answer_within_ms(left_seconds: float | None) -> int:

@@ -1,7 +1,9 @@
-"""AdminService at a broker: every call passed on to the active controller.
+"""AdminService at a broker: passed on to the active controller, or to brokers that have the logs.
 
 Owns which calls change something, which answers carry a version to wait for, and the two that
-stream. Limits and meaning are the controller's; `admin_forwarder` has the way there.
+stream. What is passed on is limited and given its meaning by the controller; `admin_forwarder` has
+the way there. Records are `record_deletion`'s, directories `log_directories`', settings of brokers
+`config_descriptions`'.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from google.protobuf.message import Message
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.api.cluster.v1 import cluster_pb2
 from ottla.protocol.errors import OttlaError
-from ottla_broker.rpc.admin_forwarder import AdminForwarder, PickMethod
+from ottla_broker.rpc.admin_forwarder import AdminForwarder
+from ottla_broker.rpc.config_descriptions import ConfigDescriptions
+from ottla_broker.rpc.log_directories import LogDirectories
+from ottla_broker.rpc.record_deletion import RecordDeletion
 from ottla_runtime.interceptors.principal import forwarding_metadata, principal_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -34,8 +39,18 @@ class _Versioned(Protocol):
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     """Serves AdminService on one listener."""
 
-    def __init__(self, forwarder: AdminForwarder) -> None:
+    def __init__(
+        self,
+        forwarder: AdminForwarder,
+        *,
+        deletion: RecordDeletion,
+        directories: LogDirectories,
+        configs: ConfigDescriptions,
+    ) -> None:
         self._forwarder = forwarder
+        self._deletion = deletion
+        self._directories = directories
+        self._configs = configs
 
     async def create_topics(
         self, request: admin_pb2.CreateTopicsRequest, principal: str
@@ -71,7 +86,12 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.DeleteRecordsRequest, context: Context
     ) -> admin_pb2.DeleteRecordsResponse:
         """Have leaders move the start of partitions; twice is as good as once."""
-        return await self._ask(admin_pb2.DeleteRecordsResponse, request, context)
+        results = await self._deletion.delete(
+            request.partitions,
+            principal=_principal(context),
+            deadline_ms=self._forwarder.deadline_ms(context.time_remaining()),
+        )
+        return admin_pb2.DeleteRecordsResponse(results=results)
 
     async def ListTopics(
         self, request: admin_pb2.ListTopicsRequest, context: Context
@@ -94,27 +114,36 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def DescribeConfigs(
         self, request: admin_pb2.DescribeConfigsRequest, context: Context
     ) -> admin_pb2.DescribeConfigsResponse:
-        """Describe settings."""
-        return await self._ask(admin_pb2.DescribeConfigsResponse, request, context)
+        """Describe settings, those that brokers were started with too."""
+        return await self._configs.page(
+            request,
+            principal=_principal(context),
+            deadline_ms=self._forwarder.deadline_ms(context.time_remaining()),
+        )
 
     async def DescribeLogDirectories(
         self, request: admin_pb2.DescribeLogDirectoriesRequest, context: Context
     ) -> admin_pb2.DescribeLogDirectoriesResponse:
-        """Describe log directories."""
-        return await self._ask(admin_pb2.DescribeLogDirectoriesResponse, request, context)
+        """Have brokers describe their log directories."""
+        return await self._directories.page(
+            request,
+            principal=_principal(context),
+            deadline_ms=self._forwarder.deadline_ms(context.time_remaining()),
+        )
 
     async def ExportMetadata(
         self, request: admin_pb2.ExportMetadataRequest, context: Context
     ) -> AsyncIterator[admin_pb2.ExportMetadataResponse]:
         """Pass the controller's chunks on."""
-        call = Stub(self._forwarder.channel()).ExportMetadata(
-            request, timeout=context.time_remaining(), metadata=_on_behalf(context)
-        )
-        try:
-            async for chunk in call:
-                yield chunk
-        finally:
-            call.cancel()
+        with self._forwarder.streaming() as channel:
+            call = Stub(channel).ExportMetadata(
+                request, timeout=context.time_remaining(), metadata=_on_behalf(context)
+            )
+            try:
+                async for chunk in call:
+                    yield chunk
+            finally:
+                call.cancel()
 
     async def ImportMetadata(
         self,
@@ -124,30 +153,28 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         """Pass the client's chunks on, and return once what they brought shows here."""
         deadline_ms = self._forwarder.deadline_ms(context.time_remaining())
         requests = _PassedOn(request_iterator)
-        call = Stub(self._forwarder.channel()).ImportMetadata(
-            requests.each(), timeout=context.time_remaining(), metadata=_on_behalf(context)
-        )
-        try:
-            response: admin_pb2.ImportMetadataResponse = await call
-        except asyncio.CancelledError:
-            requests.check()  # grpc cancels a call whose requests fail
-            raise
-        finally:
-            call.cancel()
+        with self._forwarder.streaming() as channel:
+            call = Stub(channel).ImportMetadata(
+                requests.each(), timeout=context.time_remaining(), metadata=_on_behalf(context)
+            )
+            try:
+                response: admin_pb2.ImportMetadataResponse = await call
+            except asyncio.CancelledError:
+                requests.check()  # grpc cancels a call whose requests fail
+                raise
+            finally:
+                call.cancel()
         await self._forwarder.visible(response.metadata_version, deadline_ms=deadline_ms)
         return response
 
     async def _ask(self, answer_type: type[_Answer], request: Message, context: Context) -> _Answer:
         """Pass on what may be repeated."""
-        answer = await self._forwarder.call(
-            _method(answer_type),
+        return await self._forwarder.ask(
+            answer_type,
             request,
             principal=_principal(context),
             deadline_ms=self._forwarder.deadline_ms(context.time_remaining()),
-            changes=False,
         )
-        assert isinstance(answer, answer_type), answer
-        return answer
 
     async def _change(
         self, answer_type: type[_Answer], request: Message, context: Context
@@ -165,14 +192,9 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         left_seconds: float | None,
     ) -> _Answer:
         deadline_ms = self._forwarder.deadline_ms(left_seconds)
-        answer = await self._forwarder.call(
-            _method(answer_type),
-            request,
-            principal=principal,
-            deadline_ms=deadline_ms,
-            changes=True,
+        answer = await self._forwarder.change(
+            answer_type, request, principal=principal, deadline_ms=deadline_ms
         )
-        assert isinstance(answer, answer_type), answer
         version = cast("_Versioned", answer).metadata_version
         await self._forwarder.visible(version, deadline_ms=deadline_ms)
         return answer
@@ -198,12 +220,6 @@ class _PassedOn:
         """Raise what was wrong."""
         if self._error is not None:
             raise self._error
-
-
-def _method(answer_type: type[Message]) -> PickMethod:
-    """Picks the call whose answer is of this type: the contracts name answers after their RPC."""
-    name = answer_type.DESCRIPTOR.name.removesuffix("Response")
-    return lambda channel: getattr(Stub(channel), name)
 
 
 def _principal(context: Context) -> str:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ottla.api.admin.v1 import admin_pb2
 from ottla.protocol.errors import (
     InvalidRequest,
     LeaderNotAvailable,
@@ -105,6 +106,24 @@ class PartitionRouter:
                 f"the topic {name} there is now has another id: it was deleted and created again",
                 metadata={"topic": name},
             )
+        return entry
+
+    def topic_of(self, ref: admin_pb2.TopicRef) -> TopicEntry:
+        """The topic that an admin call means: by name, by id, or by both, which then have to fit.
+
+        Raises:
+            InvalidTopic, InvalidRequest: no topic can have such a name or id, or neither is given.
+            UnknownTopicOrPartition: there is none.
+        """
+        if ref.name:
+            return self.topic(ref.name, ref.topic_id)
+        if len(ref.topic_id) != TOPIC_ID_SIZE:
+            raise InvalidRequest(
+                f"a topic is meant by its name or by its id of {TOPIC_ID_SIZE} bytes"
+            )
+        entry = self._table.topic_by_id(ref.topic_id)
+        if entry is None:
+            raise UnknownTopicOrPartition(f"there is no topic with id {ref.topic_id.hex()}")
         return entry
 
     def partition(self, entry: TopicEntry, partition: int) -> PartitionView:

@@ -36,7 +36,7 @@ class PeerChannels:
         broker = self._table.brokers.get(node_id)
         endpoint = None if broker is None else broker.endpoint(self._listener)
         if endpoint is None:
-            raise LeaderNotAvailable(f"broker {node_id} leads, but can't be reached at the moment")
+            raise LeaderNotAvailable(f"broker {node_id} can't be reached at the moment")
         known = self._channels.get(node_id)
         if known is not None and known[0] == endpoint:
             return known[1]
@@ -55,7 +55,7 @@ class PeerChannels:
         channel = await self.channel(node_id)
         state = channel.get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-            raise LeaderNotAvailable(f"broker {node_id} leads, but doesn't answer at the moment")
+            raise LeaderNotAvailable(f"broker {node_id} doesn't answer at the moment")
         return channel
 
     async def close(self) -> None:

@@ -1,0 +1,174 @@
+"""A broker's log directories, a page at a time, by path and then by replica.
+
+Owns the bounds of a page (replicas and bytes) and its token. Pure: what is in the directories is
+described by `replica_table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from ottla.api.admin.v1 import admin_pb2
+from ottla.protocol.errors import FieldError, InvalidRequest
+from ottla.protocol.ids import TOPIC_ID_SIZE, TOPIC_NAME_CHARS_MAX
+from ottla_broker.metadata.client_view import error_message
+from ottla_broker.replica.replica_table import DirectoryDescription, ReplicaDescription
+
+PAGE_REPLICAS_MAX: Final = 2_000
+PAGE_SIZE_MAX: Final = 1 << 20
+TOKEN_CHARS_MAX: Final = 512
+_NUMBER_DIGITS_MAX: Final = 10
+_TOKEN_PARTS: Final = 4
+
+Directory = admin_pb2.LogDirectoryDescription
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DirectoryPlace:
+    """Where a page begins: the number of a directory by path, and a replica in it."""
+
+    directory: int = 0
+    topic: str = ""
+    partition: int = 0
+    topic_id: bytes = b""
+    """Last in the order: topics of one name are told apart while one is being deleted."""
+
+    def token(self) -> str:
+        """The place as the page token that is handed back."""
+        return f"{self.directory}:{self.partition}:{self.topic_id.hex()}:{self.topic}"
+
+    @classmethod
+    def of(cls, token: str) -> Self:
+        """The place of a token; the empty one is the first page.
+
+        Raises:
+            InvalidRequest: it isn't a token of ours.
+        """
+        if not token:
+            return cls()
+        parts = token.split(":", _TOKEN_PARTS - 1)
+        if len(token) > TOKEN_CHARS_MAX or len(parts) != _TOKEN_PARTS:
+            raise not_our_token()
+        directory, partition, hexed, topic = parts
+        if len(hexed) > 2 * TOPIC_ID_SIZE or len(topic) > TOPIC_NAME_CHARS_MAX:
+            raise not_our_token()
+        try:
+            topic_id = bytes.fromhex(hexed)
+        except ValueError:
+            raise not_our_token() from None
+        return cls(token_number(directory), topic, token_number(partition), topic_id)
+
+
+def token_number(text: str) -> int:
+    """A number in a page token. Raises InvalidRequest."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _NUMBER_DIGITS_MAX):
+        raise not_our_token()
+    return int(text)
+
+
+def not_our_token() -> InvalidRequest:
+    """The error for a page token that no broker gave out."""
+    return InvalidRequest(
+        "page_token is not one that this cluster gave out",
+        field_errors=[FieldError("page_token", "take next_page_token as it came")],
+    )
+
+
+def replicas_limit(page_size: int) -> int:
+    """How many replicas a page may have. Raises InvalidRequest."""
+    if page_size > PAGE_REPLICAS_MAX:
+        raise InvalidRequest(
+            f"page_size is {page_size}; at most {PAGE_REPLICAS_MAX} replicas fit on a page",
+            field_errors=[FieldError("page_size", f"0 to {PAGE_REPLICAS_MAX}")],
+        )
+    return page_size or PAGE_REPLICAS_MAX
+
+
+@dataclass(slots=True)
+class PageRoom:
+    """What still fits on a page; its first replica always does."""
+
+    replica_count: int
+    size: int = PAGE_SIZE_MAX
+    is_empty: bool = True
+
+    def take(self, size: int) -> bool:
+        """Whether one more replica fits; if so it is counted."""
+        if not self.is_empty and (self.replica_count < 1 or self.size < size):
+            return False
+        self.is_empty = False
+        self.replica_count -= 1
+        self.size -= size
+        return True
+
+
+def directories_page(
+    directories: Sequence[DirectoryDescription], *, node_id: int, page_size: int, token: str
+) -> tuple[list[Directory], str]:
+    """One page of a broker's directories, and the token of the next; empty on the last.
+
+    Raises:
+        InvalidRequest: page size or token are out of bounds.
+    """
+    room = PageRoom(replicas_limit(page_size))
+    place = DirectoryPlace.of(token)
+    by_path = sorted(directories, key=lambda each: str(each.path))
+    page: list[Directory] = []
+    for number, directory in enumerate(by_path):
+        if number < place.directory:
+            continue
+        shown = _head(directory, node_id=node_id)
+        if page and room.size < shown.ByteSize():
+            return page, DirectoryPlace(number).token()
+        room.size -= shown.ByteSize()
+        page.append(shown)
+        first = place if number == place.directory else DirectoryPlace(number)
+        for at, replica in _replicas_from(directory, first):
+            message = _replica(replica, is_online=directory.online)
+            if not room.take(message.ByteSize()):
+                return page, at.token()
+            shown.replicas.append(message)
+    return page, ""
+
+
+def _replicas_from(
+    directory: DirectoryDescription, first: DirectoryPlace
+) -> list[tuple[DirectoryPlace, ReplicaDescription]]:
+    places = (
+        (
+            DirectoryPlace(
+                first.directory, replica.topic, replica.partition, bytes(replica.topic_id)
+            ),
+            replica,
+        )
+        for replica in directory.replicas
+    )
+    return sorted((each for each in places if each[0] >= first), key=lambda each: each[0])
+
+
+def _head(directory: DirectoryDescription, *, node_id: int) -> Directory:
+    return Directory(
+        node_id=node_id,
+        path=str(directory.path),
+        directory_id=directory.directory_id,
+        online=directory.online,
+        total_bytes=directory.total_bytes,
+        free_bytes=directory.usable_bytes,
+        error=None if directory.error is None else error_message(directory.error),
+    )
+
+
+def _replica(replica: ReplicaDescription, *, is_online: bool) -> admin_pb2.LogDirectoryReplica:
+    """A replica; that its directory is offline is said once, of the directory."""
+    error = replica.error if is_online else None
+    return admin_pb2.LogDirectoryReplica(
+        topic=replica.topic,
+        topic_id=replica.topic_id,
+        partition=replica.partition,
+        size_bytes=replica.size,
+        log_start_offset=replica.log_start_offset,
+        log_end_offset=replica.log_end_offset,
+        error=None if error is None else error_message(error),
+    )
