@@ -1,4 +1,4 @@
-"""Writes `tests/vectors/batches.json`: batches, foreign encodings, damage and key hashes as hex.
+"""Writes `tests/vectors/batches.json`: batches, foreign encodings and damage as hex.
 
 Clients in other languages check their encoders and decoders against the file;
 `docs/protocols/log-format.md` explains it. Its frames are made by `ottla.protocol`. Other versions
@@ -20,7 +20,6 @@ from crc32c import crc32c
 from ottla.api.record.v1 import record_pb2
 from ottla.protocol.batch import FORMAT_VERSION, encode_batch, read_batch, read_head, stamp
 from ottla.protocol.compression import Codec, decompress
-from ottla.protocol.partitioner import murmur2, partition_for_key
 from ottla.protocol.records import RecordInput, encode_record_batch, encode_records, read_records
 
 VECTORS = Path(__file__).resolve().parent.parent / "tests" / "vectors" / "batches.json"
@@ -33,7 +32,6 @@ RECORDS: list[RecordInput] = [
     (b"", b"na\xc3\xafve", 1_357_041_600_005, [("sch\u00f6n", b"1")]),
 ]
 PLAIN_RECORD: list[RecordInput] = [(None, b"v", 1_000, [])]
-KEYS = [b"", b"a", b"ab", b"abc", b"abcd", b"UA", b"foobar", b"\xff\x80\x00", b"x" * 100]
 
 
 def stamped(frame: bytearray, *, append_time_ms: int = 0) -> bytearray:
@@ -157,15 +155,6 @@ def vectors() -> dict[str, Any]:
         "batches": [described(name, frame) for name, frame in frames().items()],
         "foreign": foreign(),
         "damaged": damaged(),
-        "keys": [
-            {
-                "key_hex": key.hex(),
-                "murmur2": murmur2(key),
-                "partition_of_6": partition_for_key(key, 6),
-                "partition_of_100": partition_for_key(key, 100),
-            }
-            for key in KEYS
-        ],
     }
 
 

@@ -27,7 +27,6 @@ from ottla.protocol.batch import (
 from ottla.protocol.canonical import canonical, is_canonical
 from ottla.protocol.compression import Codec, decompress
 from ottla.protocol.errors import CorruptBatch, OttlaError, UnsupportedVersion
-from ottla.protocol.partitioner import murmur2, partition_for_key
 from ottla.protocol.records import Record, read_records
 
 VECTORS: dict[str, Any] = json.loads(
@@ -137,14 +136,6 @@ def test_damage_is_found_by_the_check_listed(vector: dict[str, Any]) -> None:
     with pytest.raises(error, match=words) as caught:
         check(bytes.fromhex(vector["frame_hex"]))
     assert type(caught.value) is error
-
-
-@pytest.mark.parametrize("vector", VECTORS["keys"])
-def test_key_hashes_and_places_as_listed(vector: dict[str, Any]) -> None:
-    key = bytes.fromhex(vector["key_hex"])
-    assert murmur2(key) == vector["murmur2"]
-    assert partition_for_key(key, 6) == vector["partition_of_6"]
-    assert partition_for_key(key, 100) == vector["partition_of_100"]
 
 
 def test_documents_example_is_the_vector_and_its_table_the_layout() -> None:
