@@ -10,7 +10,7 @@ from typing import Final
 import ottla
 
 SERVER: Final = "ottla"
-SETTINGS: Final = "as it comes: acks=all, linger 5 ms, batches of 64 KiB, checksums both sides"
+SETTINGS: Final = "as it comes: acks=all, flushed first, linger 5 ms, batches of 64 KiB, checksums"
 _CALL_COUNT: Final = 10_000
 
 

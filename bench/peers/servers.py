@@ -24,7 +24,7 @@ _END_SECONDS: Final = 20.0
 _CLUSTER_ID: Final = "b3R0bGEtYmVuY2gtcGVlcg"
 
 SETTINGS: Final = {
-    "ottla": "`ottla up`; flushed before it is acknowledged",
+    "ottla": "one broker and its controller, by `ottla up`",
     "kafka": "Kafka 4.1, KRaft, 1 broker, 1 GiB heap; flushes when the system does (its default)",
     "redis": "Redis 7.0, append-only file, flushed every second",
     "nats": "NATS 2.9 JetStream, file storage, flushed every 2 minutes (its default)",
