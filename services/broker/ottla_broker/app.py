@@ -144,21 +144,15 @@ async def _open_replicas(
         events=_log_event,
         config=StorageConfig(log=kept),
     )
-    paths = config.log_directories()
-
-    def make_directories() -> None:
-        for path in paths:
-            path.mkdir(parents=True, exist_ok=True)
-
     try:
-        await offload.run(make_directories)
         return await ReplicaTable.open(
-            paths, node_id=config.node_id, entropy=entropy, surroundings=surroundings
+            config.log_directories(),
+            node_id=config.node_id,
+            entropy=entropy,
+            surroundings=surroundings,
         )
     except OttlaError as error:
         raise StartError(error.message) from error
-    except OSError as error:
-        raise StartError(f"cannot use the log directories: {error}") from error
 
 
 def _log_event(event: LogEvent) -> None:

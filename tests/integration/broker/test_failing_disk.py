@@ -96,3 +96,24 @@ async def test_a_disk_that_fails_is_told_to_the_controller_and_stays_away_when_i
     two_disks.filesystem.errors.clear()
     assert await two_disks.publish(b"refused", two_disks.failing) != ""
     assert await two_disks.publish(b"after", two_disks.healthy) == ""
+
+
+@pytest.fixture
+def no_directory(tmp_path: Path) -> Path:
+    """A place where no directory can be made."""
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    return in_the_way / "logs"
+
+
+async def test_a_disk_that_is_not_there_when_its_broker_starts_leaves_the_others(
+    tmp_path: Path, no_directory: Path
+) -> None:
+    disks = (no_directory, tmp_path / "healthy")
+    async with (
+        fake_controller() as controller,
+        running_broker(tmp_path / "data", controller, log_dirs=disks) as broker,
+    ):
+        await broker.create_topic("there", partition_count=1)
+        result = (await broker.produce.Publish(publish("there", b"1"), timeout=10)).results[0]
+        assert not result.HasField("error"), result.error
