@@ -7,6 +7,7 @@ cluster's win over them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -154,6 +155,7 @@ class BrokerConfig(ServiceConfig):
         if wants_tls and not has_tls:
             raise ValueError("a listener with tls needs tls.certificate.path and tls.key.path")
         self.controllers()
+        _check_apart(self.log_dirs)
         return self
 
     def listeners(self) -> tuple[Endpoint, ...]:
@@ -193,6 +195,18 @@ class BrokerConfig(ServiceConfig):
     def topic_settings(self) -> dict[str, str]:
         """The static values of topics' settings, under Kafka's names."""
         return {setting_name(field): _text(getattr(self, field)) for field in _TOPIC_FIELDS}
+
+
+def _check_apart(paths: tuple[Path, ...]) -> None:
+    """Raises ValueError for a directory that is another one, or in it, by its name."""
+    seen: list[Path] = []
+    for path in (Path(os.path.normpath(each)) for each in paths):
+        for other in seen:
+            if path == other:
+                raise ValueError(f"log.dirs names {path} twice")
+            if path in other.parents or other in path.parents:
+                raise ValueError(f"log.dirs {path} and {other} lie in one another")
+        seen.append(path)
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from ottla_runtime.config_sources import (
@@ -130,6 +137,16 @@ class ServiceConfig(BaseModel):
             if not field.description or not field.description.endswith("."):
                 raise TypeError(f"{cls.__name__}.{name} has no description, which is a sentence")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_paths(cls, value: object, info: ValidationInfo) -> object:
+        """An empty path would quietly mean the directory that the service is started in."""
+        if info.field_name is not None and _is_path(cls.model_fields[info.field_name]):
+            for each in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(each, str) and (not each.strip() or "\0" in each):
+                    raise ValueError("a path has at least one character, and none that is NUL")
+        return value
+
     def show(self) -> list[ShownSetting]:
         """Every setting with its value and where it comes from, by name; secrets stay hidden."""
         return [self._shown(name) for name in sorted(type(self).model_fields)]
@@ -196,6 +213,10 @@ def names_of(config_class: type[ServiceConfig]) -> Names:
 
 def _is_list(field: FieldInfo) -> bool:
     return typing.get_origin(field.annotation) in {tuple, list}
+
+
+def _is_path(field: FieldInfo) -> bool:
+    return Path in {field.annotation, *typing.get_args(field.annotation)}
 
 
 def _problem(

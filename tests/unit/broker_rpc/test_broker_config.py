@@ -67,6 +67,12 @@ def test_only_a_listener_of_their_own_lets_services_speak_for_others() -> None:
         ([*FLAGS, "--controller=host:port"], "port"),
         ([*FLAGS, "--max-message-bytes=99999999"], "3670016"),
         ([*FLAGS, "--compression-type=brotli"], "zstd"),
+        (["--node-id=1", "--controller=ctl", "--data-dir="], "--data-dir '': a path has"),
+        ([*FLAGS, "--log-dirs=/a", "--log-dirs= "], "--log-dirs.*: a path has"),
+        ([*FLAGS, "--log-dirs=/a", "--log-dirs=/b\0c"], "--log-dirs.*: a path has"),
+        ([*FLAGS, "--log-dirs=/a", "--log-dirs=/b/../a/"], "/a twice"),
+        ([*FLAGS, "--log-dirs=/a", "--log-dirs=/a/b"], "in one another"),
+        ([*FLAGS, "--log-dirs=/a/b", "--log-dirs=/a"], "in one another"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_with_their_name(flags: list[str], words: str) -> None:
