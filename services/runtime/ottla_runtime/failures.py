@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 
 class StartError(Exception):
@@ -25,6 +26,8 @@ class TaskFailedError(Exception):
 def listen_failed(host: str, port: int, error: OSError) -> StartError:
     """What to tell somebody whose service could not listen on `host:port`."""
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(error, socket.gaierror):  # whose numbers are not those of other errors
+        return StartError(f"cannot listen on {shown}: {error.strerror}")
     if error.errno == errno.EADDRINUSE:
         return StartError(
             f"cannot listen on {shown}: the port is in use; stop what uses it or choose another"
