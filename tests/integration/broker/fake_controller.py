@@ -41,6 +41,8 @@ class FakeController(
         self.registered_again = asyncio.Event()
         self.assigned: list[controller_pb2.DirectoryAssignment] = []
         self.principals: list[str] = []
+        self.config_entries: list[admin_pb2.ConfigEntry] = []
+        """What DescribeConfigs answers for any resource."""
         self.session_timeout_ms = 2_000
         self._server: grpc.aio.Server | None = None
         self.port = 0
@@ -195,6 +197,17 @@ class FakeController(
         self._heard(context)
         listings = [admin_pb2.TopicListing(name=name) for name in sorted(self.topics)]
         return admin_pb2.ListTopicsResponse(topics=listings)
+
+    async def DescribeConfigs(
+        self, request: admin_pb2.DescribeConfigsRequest, context: Any
+    ) -> admin_pb2.DescribeConfigsResponse:
+        self._refuse()
+        self._heard(context)
+        results = [
+            admin_pb2.DescribeConfigsResult(resource=each, entries=self.config_entries, version=1)
+            for each in request.resources
+        ]
+        return admin_pb2.DescribeConfigsResponse(results=results)
 
     def _refuse(self) -> None:
         if self.refusal is not None:

@@ -1476,7 +1476,7 @@ class LogDirectoryReplica(google.protobuf.message.Message):
     partition: builtins.int
     """The partition."""
     size_bytes: builtins.int
-    """Bytes of its files."""
+    """Bytes of its segments, without their indexes."""
     log_start_offset: builtins.int
     """The first offset it holds."""
     log_end_offset: builtins.int
