@@ -19,11 +19,18 @@ Entry = admin_pb2.ConfigEntry
 Layer = tuple[admin_pb2.ConfigSource.ValueType, str]
 
 
-def entry(name: str, *layers: Layer, **fields: bool) -> Entry:
+def entry(name: str, *layers: Layer, dynamic: bool = False, sensitive: bool = False) -> Entry:
     """An entry whose first layer is its value."""
     (source, value), *weaker = layers
     synonyms = [admin_pb2.ConfigSynonym(name=name, value=v, source=s) for s, v in weaker]
-    return Entry(name=name, source=source, value=value, synonyms=synonyms, **fields)
+    return Entry(
+        name=name,
+        source=source,
+        value=value,
+        synonyms=synonyms,
+        dynamic=dynamic,
+        sensitive=sensitive,
+    )
 
 
 def layers(entry: Entry) -> list[Layer]:
