@@ -73,7 +73,7 @@ async def test_directories_of_two_clusters_are_refused(several: StorageContext) 
         pass
 
 
-async def test_directory_with_something_else_in_it_is_refused(context: StorageContext) -> None:
+async def test_directory_with_something_else_in_it_is_refused_and_left_as_it_is(context: StorageContext) -> None:
     def fill() -> None:
         context.paths[0].mkdir()
         (context.paths[0] / "thesis.doc").write_bytes(b"years of work")
@@ -83,6 +83,8 @@ async def test_directory_with_something_else_in_it_is_refused(context: StorageCo
         async with context.opened():
             pass
     assert await asyncio.to_thread((context.paths[0] / "thesis.doc").read_bytes)
+    left = await asyncio.to_thread(context.filesystem.list, context.paths[0])
+    assert [each.name for each in left] == ["thesis.doc"]
 
 
 async def test_directory_in_use_is_refused(context: StorageContext) -> None:
@@ -179,6 +181,19 @@ async def test_directory_that_fails_at_the_start_leaves_the_others(
             )
         assert len(table.partitions()) == 2
     assert len(several.seen(DirectoryFailed)) == 1
+
+
+async def test_directory_in_new_folders_is_durable_with_what_is_acknowledged_in_it(
+    context: StorageContext,
+) -> None:
+    context.paths = [context.root / "new" / "folder" / "logs"]
+    async with context.opened() as table:
+        partition = await context.leader(table)
+        await partition.append([make_batch(b"a")], acks=Acks.ALL)
+        after = context.root / "after"
+        await asyncio.to_thread(context.filesystem.crash, context.root, after)
+    left = await asyncio.to_thread(lambda: [each.name for each in after.glob("new/folder/logs/*")])
+    assert "topic-0" in left
 
 
 async def test_no_directory_left_is_refused(context: StorageContext) -> None:

@@ -67,11 +67,19 @@ class DirectoryFiles:
     filesystem: Filesystem
 
     def lock(self) -> int:
-        """Make the directory if need be and lock it; the descriptor keeps the lock.
+        """Make the directory durably if need be and lock it; the descriptor keeps the lock.
 
-        Raises DuplicateNodeId if another process uses the directory.
+        Raises DuplicateNodeId if another process uses the directory, ClusterMismatch if it holds
+        something else; then nothing is left in it.
         """
+        if self.filesystem.exists(self.path) and not self.filesystem.exists(self.path / LOCK_FILE):
+            self._refuse_strangers()
+        missing = [
+            each for each in (self.path, *self.path.parents) if not self.filesystem.exists(each)
+        ]
         self.filesystem.make_directory(self.path)
+        for each in missing:
+            self.filesystem.sync_directory(each.parent)
         try:
             return self.filesystem.lock(self.path / LOCK_FILE)
         except BlockingIOError:
@@ -89,12 +97,7 @@ class DirectoryFiles:
         """
         path = self.path / META_FILE
         if not self.filesystem.exists(path):
-            strangers = [e.name for e in self.filesystem.list(self.path) if e.name not in _IGNORED]
-            if strangers:
-                raise ClusterMismatch(
-                    f"{self.path} holds {strangers[0]!r} but no {META_FILE}: it is no log "
-                    "directory; name an empty or a new one"
-                )
+            self._refuse_strangers()
             write_checkpoint(self.filesystem, self.path, {})
             write_kept_epochs(self.filesystem, self.path, {})
             meta = DirectoryMeta(new_directory_id, node_id, None)
@@ -108,6 +111,17 @@ class DirectoryFiles:
                 "start it with that node id or with another directory"
             )
         return meta
+
+    def _refuse_strangers(self) -> None:
+        """Returns if nothing but a log directory's can be lost here. Raises ClusterMismatch."""
+        if self.filesystem.exists(self.path / META_FILE):
+            return
+        strangers = [e.name for e in self.filesystem.list(self.path) if e.name not in _IGNORED]
+        if strangers:
+            raise ClusterMismatch(
+                f"{self.path} holds {strangers[0]!r} but no {META_FILE}: it is no log "
+                "directory; name an empty or a new one"
+            )
 
     def write_meta(self, meta: DirectoryMeta) -> None:
         body = {
