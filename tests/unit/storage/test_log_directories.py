@@ -73,7 +73,9 @@ async def test_directories_of_two_clusters_are_refused(several: StorageContext) 
         pass
 
 
-async def test_directory_with_something_else_in_it_is_refused_and_left_as_it_is(context: StorageContext) -> None:
+async def test_directory_with_something_else_in_it_is_refused_and_left_as_it_is(
+    context: StorageContext,
+) -> None:
     def fill() -> None:
         context.paths[0].mkdir()
         (context.paths[0] / "thesis.doc").write_bytes(b"years of work")
