@@ -18,9 +18,10 @@ from ottla.client.producer_settings import ProducerSettings
 from ottla_broker.config import BrokerConfig
 from ottla_controller.config import ControllerConfig
 from ottla_runtime.config import ServiceConfig
+from ottla_runtime.config_definition import ConfigDefinition, ConfigKind
 from ottla_runtime.config_output import as_reference
 from ottla_runtime.settings import setting_name
-from ottla_runtime.topic_configs import TOPIC_CONFIGS, TopicConfig, TopicConfigType
+from ottla_runtime.topic_configs import TOPIC_CONFIGS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "operations" / "settings.md"
 
@@ -174,14 +175,15 @@ def service_table(config_class: type[ServiceConfig]) -> str:
     return re.sub(r"\| default (?=[^|])", "| ", as_reference(config_class))
 
 
-def topic_row(config: TopicConfig) -> str:
+def topic_row(config: ConfigDefinition) -> str:
     """A topic setting as a line of the table."""
     kind = {
-        TopicConfigType.BOOLEAN: "true or false",
-        TopicConfigType.INTEGER: "number",
-        TopicConfigType.CHOICE: ", ".join(config.choices),
-    }[config.type]
-    is_number = config.type is TopicConfigType.INTEGER
+        ConfigKind.BOOLEAN: "true or false",
+        ConfigKind.INTEGER: "number",
+        ConfigKind.CHOICE: ", ".join(config.choices),
+        ConfigKind.LIST: "list of " + ", ".join(config.choices),
+    }[config.kind]
+    is_number = config.kind is ConfigKind.INTEGER
     bounds = f"≥ {config.minimum} ≤ {config.maximum}" if is_number else "–"
     cells = [f"`{config.name}`", kind, config.default or "see right", bounds, config.doc]
     return "| " + " | ".join(cells) + " |\n"

@@ -6,22 +6,16 @@ import pytest
 
 from ottla.protocol.errors import InvalidConfig
 from ottla_broker.core.log_config import LOG_SETTINGS, LogConfig
-from ottla_runtime.topic_configs import (
-    TOPIC_CONFIGS,
-    TopicConfig,
-    TopicConfigType,
-    check_topic_configs,
-    is_on,
-    min_insync_replicas,
-)
+from ottla_runtime.config_definition import ConfigDefinition, ConfigKind, list_config
+from ottla_runtime.topic_configs import TOPIC_CONFIGS, check_topic_configs, default_of
 
 
 @pytest.mark.parametrize("config", TOPIC_CONFIGS.values(), ids=lambda config: config.name)
-def test_every_setting_has_a_sentence_and_a_default_that_fits(config: TopicConfig) -> None:
+def test_every_setting_has_a_sentence_and_a_default_that_fits(config: ConfigDefinition) -> None:
     assert config.doc.endswith(".") or config.doc.endswith("bound")
     if config.default:
         config.check(config.default)
-    if config.type is TopicConfigType.INTEGER:
+    if config.kind is ConfigKind.INTEGER:
         for outside in (config.minimum - 1, config.maximum + 1):
             with pytest.raises(InvalidConfig):
                 config.check(str(outside))
@@ -37,25 +31,22 @@ def test_what_the_table_allows_a_broker_accepts() -> None:
     for name, setting in LOG_SETTINGS.items():
         config = TOPIC_CONFIGS[name]
         for value in config.choices or (str(config.minimum), str(config.maximum)):
-            if config.type is not TopicConfigType.BOOLEAN:
+            if config.kind is not ConfigKind.BOOLEAN:
                 setting.parse(value)
 
 
-def test_booleans_fall_back_to_their_defaults() -> None:
-    assert is_on({}, "flush.on.ack")
-    assert not is_on({"flush.on.ack": "false"}, "flush.on.ack")
-    assert not is_on({}, "unclean.leader.election.enable")
+@pytest.mark.parametrize(("replicas", "minimum"), [(1, "1"), (2, "1"), (3, "2"), (5, "2")])
+def test_the_fewest_in_sync_depend_on_how_many_there_are(replicas: int, minimum: str) -> None:
+    assert default_of("min.insync.replicas", replication_factor=replicas) == minimum
 
 
-@pytest.mark.parametrize(
-    ("configs", "replicas", "minimum"),
-    [({}, 1, 1), ({}, 2, 1), ({}, 3, 2), ({}, 5, 2),
-     ({"min.insync.replicas": "3"}, 2, 2), ({"min.insync.replicas": "1"}, 3, 1)],
-)  # fmt: skip
-def test_the_minimum_in_sync_is_never_more_than_there_are(
-    configs: dict[str, str], replicas: int, minimum: int
-) -> None:
-    assert min_insync_replicas(configs, replication_factor=replicas) == minimum
+def test_a_list_has_known_items_each_once() -> None:
+    policy = list_config("cleanup.policy", ("delete", "compact"), "What happens to old records.")
+    for value in ("delete", "compact", "compact,delete"):
+        policy.check(value)
+    for value in ("", ",", "delete,", "delete,delete", "delete, compact", "wipe"):
+        with pytest.raises(InvalidConfig, match=r"cleanup\.policy"):
+            policy.check(value)
 
 
 def test_settings_are_checked_by_name_and_value() -> None:

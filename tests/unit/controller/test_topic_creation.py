@@ -301,7 +301,7 @@ def test_unknown_settings_name_the_nearest_one() -> None:
         ("max.message.bytes", "4000000", "from 1024 to 3670016"),
         ("flush.on.ack", "yes", "true or false"),
         ("compression.type", "brotli", "one of producer, none"),
-        ("cleanup.policy", "compact", "one of delete"),
+        ("cleanup.policy", "compact", "one or more of delete"),
         ("min.insync.replicas", "0", "from 1 to"),
         ("retention.ms", "1" * 2_000, "more than 1024 characters"),
     ],

@@ -127,8 +127,8 @@ class Term:
                 if self.writer.left_undone.is_set():
                     self.writer.left_undone.clear()
                     await self.write(brokers.reconcile)
-                while self._image.state.unready_topic_ids:
-                    # After what is queued: a topic that is creating then has nobody any more.
+                while self._image.state.has_leftovers:
+                    # After what is queued: what is half done then has nobody any more.
                     await self.write(sweep)
             except NotController:
                 raise

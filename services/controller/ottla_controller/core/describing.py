@@ -24,11 +24,12 @@ from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import FieldError, InvalidRequest, OttlaError
 from ottla.storage.metadata.v1.metadata_record_pb2 import PartitionRecord, TopicRecord
 from ottla_controller.core import limits
+from ottla_controller.core.effective_settings import EffectiveSettings
 from ottla_controller.core.page_token import decode_token, encode_token, page_size
 from ottla_controller.core.partition_change import is_online
 from ottla_controller.core.state import ClusterState
 from ottla_controller.core.topic_deletion import find_topic
-from ottla_runtime.topic_configs import FLUSH_ON_ACK, is_on
+from ottla_runtime.topic_configs import FLUSH_ON_ACK
 
 _NAMED = "descriptions of named topics"
 _ALL = "descriptions of all topics"
@@ -102,7 +103,7 @@ class _Page:
                 name=ref.name[:250], topic_id=ref.topic_id[:64], error=to_proto(error)
             )
             return self._append(failed, first_partition)
-        description = _head(topic)
+        description = _head(self._state, topic)
         stopped_at = self._append(description, first_partition)
         if stopped_at is not None:
             return stopped_at
@@ -134,8 +135,8 @@ class _Page:
         return None
 
 
-def _head(topic: TopicRecord) -> TopicDescription:
-    flushed = is_on(topic.configs, FLUSH_ON_ACK)
+def _head(state: ClusterState, topic: TopicRecord) -> TopicDescription:
+    flushed = _is_flushed(state, topic)
     return TopicDescription(
         name=topic.name,
         topic_id=topic.topic_id,
@@ -145,6 +146,21 @@ def _head(topic: TopicRecord) -> TopicDescription:
         configs=topic.configs,
         durability=DURABILITY_FLUSHED if flushed else DURABILITY_REPLICATED,
         version=topic.version,
+    )
+
+
+def _is_flushed(state: ClusterState, topic: TopicRecord) -> bool:
+    """Whether an acknowledgement means flushed on every broker that holds a replica."""
+    settings = EffectiveSettings(state)
+    relaxed = {
+        node_id
+        for node_id in state.brokers
+        if not settings.is_on(FLUSH_ON_ACK, topic_id=topic.topic_id, node_id=node_id)
+    }
+    return not relaxed or relaxed.isdisjoint(
+        replica.node_id
+        for partition in state.partitions_of(topic.topic_id).values()
+        for replica in partition.replicas
     )
 
 

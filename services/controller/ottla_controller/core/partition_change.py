@@ -23,12 +23,9 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     ReplicaRecord,
     TopicRecord,
 )
+from ottla_controller.core.effective_settings import EffectiveSettings
 from ottla_controller.core.state import ClusterState
-from ottla_runtime.topic_configs import (
-    UNCLEAN_LEADER_ELECTION,
-    is_on,
-    min_insync_replicas,
-)
+from ottla_runtime.topic_configs import UNCLEAN_LEADER_ELECTION
 
 
 @dataclass(slots=True)
@@ -49,6 +46,7 @@ def next_record(
     brokers: Mapping[int, BrokerRecord] | None = None,
     losing: Iterable[int] = (),
     isr: Iterable[int] | None = None,
+    settings: EffectiveSettings | None = None,
 ) -> PartitionRecord | None:
     """The partition's next record, or None if it stays as it is.
 
@@ -59,18 +57,22 @@ def next_record(
         losing: replicas that may lack records that were acknowledged; they leave both sets and are
             remembered as last known.
         isr: the in-sync set that the leader asks for; None: as it is.
+        settings: what settings hold, as they shall be; None: as they are in `state`.
     """
-    topic = state.topics.get(partition.topic_id)
-    assert topic is not None, "a partition has a topic"
-    change = _PartitionChange(topic, partition, state.brokers if brokers is None else brokers)
+    assert partition.topic_id in state.topics, "a partition has a topic"
+    brokers = state.brokers if brokers is None else brokers
+    change = _PartitionChange(
+        partition, brokers, settings or EffectiveSettings(state, brokers=brokers)
+    )
     return change.result(frozenset(losing), partition.isr if isr is None else isr)
 
 
 def first_record(
-    topic: TopicRecord, partition: PartitionRecord, brokers: Mapping[int, BrokerRecord]
+    state: ClusterState, topic: TopicRecord, partition: PartitionRecord
 ) -> PartitionRecord:
     """The record of a partition that is being made, with its first leader if one can lead."""
-    change = _PartitionChange(topic, partition, brokers)
+    settings = EffectiveSettings(state, topics={topic.topic_id: topic})
+    change = _PartitionChange(partition, state.brokers, settings)
     return change.result(frozenset(), partition.isr) or partition
 
 
@@ -94,16 +96,17 @@ class _PartitionChange:
     """One partition's change, worked out once."""
 
     def __init__(
-        self, topic: TopicRecord, partition: PartitionRecord, brokers: Mapping[int, BrokerRecord]
+        self,
+        partition: PartitionRecord,
+        brokers: Mapping[int, BrokerRecord],
+        settings: EffectiveSettings,
     ) -> None:
-        self._topic = topic
+        self._settings = settings
         self._partition = partition
         self._brokers = brokers
         self._order = [replica.node_id for replica in partition.replicas]
         self._online = {each.node_id for each in partition.replicas if is_online(brokers, each)}
-        self._minimum = min_insync_replicas(
-            topic.configs, replication_factor=len(partition.replicas)
-        )
+        self._minimum = settings.minimum_in_sync(partition)
 
     def result(self, losing: frozenset[int], isr: Iterable[int]) -> PartitionRecord | None:
         members = self._without_lost(losing, list(isr))
@@ -156,13 +159,17 @@ class _PartitionChange:
         return not broker.draining or self._first(members.isr, draining=False) is None
 
     def _choose_last_known(self, members: _Membership) -> None:
-        allowed = is_on(self._topic.configs, UNCLEAN_LEADER_ELECTION)
         # A sole replica has whatever there is; electing it loses nothing that another one holds.
-        if len(self._order) > 1 and not allowed:
-            return
-        leader = self._first(members.last_known, draining=False)
+        is_sole = len(self._order) == 1
+        candidates = [node for node in members.last_known if is_sole or self._may_lose(node)]
+        leader = self._first(candidates, draining=False)
         if leader is not None:
             members.isr, members.leader, members.unclean = [leader], leader, True
+
+    def _may_lose(self, node: int) -> bool:
+        """Whether the replica there may lead although it may lack acknowledged records."""
+        topic_id = self._partition.topic_id
+        return self._settings.is_on(UNCLEAN_LEADER_ELECTION, topic_id=topic_id, node_id=node)
 
     def _first(self, nodes: list[int], *, draining: bool) -> int | None:
         for node in nodes:

@@ -6,11 +6,16 @@ the first broker, or every small topic would begin on the same one.
 With racks a {1, 2}, b {3, 4}, c {5} the ring is 1 3 5 2 4: partition p is led by the broker p
 places on, its followers come next on the ring, brokers of racks that have no replica first. Each
 time round, followers are taken one place further on, so that brokers share partitions evenly.
+
+A topic that grows goes on where it is thin: the next partition is led by the broker that leads
+fewest of the topic so far, in the order of the ring.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -37,19 +42,55 @@ def place(
 
     There must be at least one active candidate and `replication_factor` candidates.
     """
-    leaders = _ring([each for each in candidates if each.active], seed)
-    spares = _ring([each for each in candidates if not each.active], seed)
-    assert leaders, "somebody can lead"
-    assert 1 <= replication_factor <= len(candidates)
-    start = _drawn(seed, "start") % len(leaders)
+    ring = _Ring(candidates, replication_factor=replication_factor, seed=seed)
+    start = _drawn(seed, "start") % len(ring.leaders)
+    turns = (divmod(start + partition, len(ring.leaders)) for partition in range(partition_count))
+    return [ring.plan(place_on_ring, turn) for turn, place_on_ring in turns]
+
+
+def place_more(
+    candidates: Sequence[Candidate],
+    *,
+    preferred_leaders: Sequence[int],
+    partition_count: int,
+    replication_factor: int,
+    seed: int,
+) -> list[list[int]]:
+    """Node ids for each further partition of a topic, the preferred leader first.
+
+    `preferred_leaders` are those of the partitions it has; the rest is as for `place`.
+    """
+    ring = _Ring(candidates, replication_factor=replication_factor, seed=seed)
+    led = Counter(preferred_leaders)
+    thinnest = [(led[broker.node_id], place) for place, broker in enumerate(ring.leaders)]
+    heapq.heapify(thinnest)
     plans = []
-    for partition in range(partition_count):
-        turn, place_on_ring = divmod(start + partition, len(leaders))
-        behind = leaders[place_on_ring + 1 :] + leaders[:place_on_ring]
+    for _ in range(partition_count):
+        count, place_on_ring = thinnest[0]
+        heapq.heapreplace(thinnest, (count + 1, place_on_ring))
+        plans.append(ring.plan(place_on_ring, count))
+    return plans
+
+
+class _Ring:
+    """The brokers that can lead, in the order in which they take turns, and the others."""
+
+    def __init__(
+        self, candidates: Sequence[Candidate], *, replication_factor: int, seed: int
+    ) -> None:
+        self.leaders = _ring([each for each in candidates if each.active], seed)
+        self._spares = _ring([each for each in candidates if not each.active], seed)
+        self._replication_factor = replication_factor
+        assert self.leaders, "somebody can lead"
+        assert 1 <= replication_factor <= len(candidates)
+
+    def plan(self, place_on_ring: int, turn: int) -> list[int]:
+        """Node ids of a partition led from a place on the ring, for the n-th time."""
+        behind = self.leaders[place_on_ring + 1 :] + self.leaders[:place_on_ring]
         shift = turn % len(behind) if behind else 0
         followers = [*behind[shift:], *behind[:shift]]
-        plans.append(_spread(leaders[place_on_ring], followers, spares, replication_factor))
-    return plans
+        leader = self.leaders[place_on_ring]
+        return _spread(leader, followers, self._spares, self._replication_factor)
 
 
 def _ring(brokers: Sequence[Candidate], seed: int) -> list[Candidate]:

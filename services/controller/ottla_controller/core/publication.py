@@ -1,8 +1,9 @@
 """What watchers are told: the changes of a revision as far as they may see them, and snapshots.
 
 Owns visibility. A topic is seen from the revision that makes it ready, with all its partitions,
-until the one that makes it deleting; what is written before and after concerns nobody. Whole
-revisions only.
+until the one that makes it deleting; what is written before and after concerns nobody. Partitions
+that it gets later are seen from the revision that raises its number. While an import is under way,
+nothing but the cluster and its controllers is seen. Whole revisions only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ottla.internal.controller.v1.controller_pb2 import (
     BrokerRemoved,
+    ControllerRemoved,
     MetadataChange,
     TopicRemoved,
 )
@@ -20,6 +22,7 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     ClusterRecord,
     ConfigRecord,
     ControllerRecord,
+    ImportRecord,
     PartitionRecord,
     TopicRecord,
 )
@@ -31,29 +34,33 @@ def replay_and_publish(
     state: ClusterState, revision: int, changes: Sequence[tuple[bytes, Record | None]]
 ) -> list[MetadataChange]:
     """Replays a revision and returns what became visible by it, topics before their partitions."""
-    brokers_before = set(state.brokers)
+    brokers_before, controllers_before = set(state.brokers), set(state.controllers)
+    was_importing = state.import_record is not None
     seen_before = {
-        record.topic_id: _is_seen(state, record.topic_id)
+        record.topic_id: _seen_count(state, record.topic_id)
         for _, record in changes
         if isinstance(record, TopicRecord)
     }
     state.replay(revision, changes)
-    appeared = {
-        topic_id for topic_id, seen in seen_before.items() if not seen and _is_seen(state, topic_id)
-    }
+    if was_importing and state.import_record is None:
+        return [as_change(record) for record in snapshot(state)]
     published: list[MetadataChange] = []
     for _, record in changes:
-        published.extend(_of_record(state, record, seen_before, appeared))
+        published.extend(_of_record(state, record, seen_before))
     published += [
         MetadataChange(broker_removed=BrokerRemoved(node_id=node_id))
         for node_id in sorted(brokers_before - set(state.brokers))
+    ]
+    published += [
+        MetadataChange(controller_removed=ControllerRemoved(node_id=node_id))
+        for node_id in sorted(controllers_before - set(state.controllers))
     ]
     return published
 
 
 def snapshot(state: ClusterState) -> list[Record]:
     """Every record that is visible, topics before their partitions."""
-    return [record for record in state.records() if _in_snapshot(state, record)]
+    return [record for record in state.records() if _is_seen(state, record)]
 
 
 def as_change(record: Record) -> MetadataChange:
@@ -71,6 +78,8 @@ def as_change(record: Record) -> MetadataChange:
             return MetadataChange(config=record)
         case ControllerRecord():
             return MetadataChange(controller=record)
+        case ImportRecord():
+            raise AssertionError("an import is nobody's business but the controller's")
 
 
 def latest(changes: Iterable[MetadataChange]) -> list[MetadataChange]:
@@ -90,38 +99,51 @@ def latest(changes: Iterable[MetadataChange]) -> list[MetadataChange]:
     ]
 
 
-def _is_seen(state: ClusterState, topic_id: bytes) -> bool:
+def _seen_count(state: ClusterState, topic_id: bytes) -> int:
+    """Number of partitions of a topic that are seen; 0: the topic is not."""
     topic = state.topics.get(topic_id)
-    return topic is not None and topic.state == TOPIC_STATE_READY
+    if topic is None or topic.state != TOPIC_STATE_READY or state.import_record is not None:
+        return 0
+    return topic.partition_count
 
 
-def _in_snapshot(state: ClusterState, record: Record) -> bool:
-    if isinstance(record, TopicRecord | PartitionRecord):
-        return _is_seen(state, record.topic_id)
-    return True
+def _is_seen(state: ClusterState, record: Record) -> bool:
+    match record:
+        case TopicRecord():
+            return _seen_count(state, record.topic_id) > 0
+        case PartitionRecord():
+            return record.partition < _seen_count(state, record.topic_id)
+        case ImportRecord():
+            return False
+        case ClusterRecord() | ControllerRecord():
+            return True
+        case BrokerRecord() | ConfigRecord():
+            return state.import_record is None
 
 
 def _of_record(
-    state: ClusterState,
-    record: Record | None,
-    seen_before: dict[bytes, bool],
-    appeared: set[bytes],
+    state: ClusterState, record: Record | None, seen_before: dict[bytes, int]
 ) -> Iterator[MetadataChange]:
     match record:
         case None:
             return
         case TopicRecord():
-            if _is_seen(state, record.topic_id):
+            before, count = seen_before[record.topic_id], _seen_count(state, record.topic_id)
+            if count:
                 yield as_change(record)
-            elif seen_before[record.topic_id]:
+            elif before:
                 yield MetadataChange(topic_removed=TopicRemoved(topic_id=record.topic_id))
-            if record.topic_id in appeared:
-                yield from map(as_change, state.partitions_of(record.topic_id).values())
+            if count > before:
+                partitions = state.partitions_of(record.topic_id)
+                yield from (as_change(partitions[number]) for number in range(before, count))
         case PartitionRecord():
-            if _is_seen(state, record.topic_id) and record.topic_id not in appeared:
+            # One that appears by its topic's record comes with that.
+            appears = record.partition >= seen_before.get(record.topic_id, record.partition + 1)
+            if _is_seen(state, record) and not appears:
                 yield as_change(record)
         case _:
-            yield as_change(record)
+            if _is_seen(state, record):
+                yield as_change(record)
 
 
 def _subject(change: MetadataChange) -> tuple[object, ...]:
@@ -143,4 +165,6 @@ def _subject(change: MetadataChange) -> tuple[object, ...]:
             return ("config", config.node_id if config.HasField("node_id") else None)
         case "controller":
             return ("controller", change.controller.node_id)
+        case "controller_removed":
+            return ("controller", change.controller_removed.node_id)
     raise AssertionError("a change is of something")

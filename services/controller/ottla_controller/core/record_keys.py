@@ -7,6 +7,7 @@ written by a newer release and is left alone.
     records/topic/<id>         records/partition/<id>/00042
     records/config/cluster     records/config/broker/0000000001
     records/controller/0000000001
+    records/import             only while there is one
 """
 
 from __future__ import annotations
@@ -21,16 +22,24 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     ClusterRecord,
     ConfigRecord,
     ControllerRecord,
+    ImportRecord,
     PartitionRecord,
     TopicRecord,
 )
 
 Record = (
-    ClusterRecord | BrokerRecord | TopicRecord | PartitionRecord | ConfigRecord | ControllerRecord
+    ClusterRecord
+    | BrokerRecord
+    | TopicRecord
+    | PartitionRecord
+    | ConfigRecord
+    | ControllerRecord
+    | ImportRecord
 )
 
 RECORDS_PREFIX: Final = b"records/"
 CLUSTER_KEY: Final = b"records/cluster"
+IMPORT_KEY: Final = b"records/import"
 _KINDS: Final[dict[bytes, type[Record]]] = {
     b"cluster": ClusterRecord,
     b"broker": BrokerRecord,
@@ -38,6 +47,7 @@ _KINDS: Final[dict[bytes, type[Record]]] = {
     b"partition": PartitionRecord,
     b"config": ConfigRecord,
     b"controller": ControllerRecord,
+    b"import": ImportRecord,
 }
 
 
@@ -47,17 +57,29 @@ def key_of(record: Record) -> bytes:
         case ClusterRecord():
             return CLUSTER_KEY
         case BrokerRecord():
-            return b"records/broker/%010d" % record.node_id
+            return broker_key(record.node_id)
         case TopicRecord():
             return topic_key(record.topic_id)
         case PartitionRecord():
             return partition_key(record.topic_id, record.partition)
         case ConfigRecord():
-            if record.HasField("node_id"):
-                return b"records/config/broker/%010d" % record.node_id
-            return b"records/config/cluster"
+            return config_key(record.node_id if record.HasField("node_id") else None)
         case ControllerRecord():
             return b"records/controller/%010d" % record.node_id
+        case ImportRecord():
+            return IMPORT_KEY
+
+
+def broker_key(node_id: int) -> bytes:
+    """Where the record of a broker lies."""
+    return b"records/broker/%010d" % node_id
+
+
+def config_key(node_id: int | None) -> bytes:
+    """Where the settings of a broker lie, or for None those of the cluster."""
+    if node_id is None:
+        return b"records/config/cluster"
+    return b"records/config/broker/%010d" % node_id
 
 
 def topic_key(topic_id: bytes) -> bytes:

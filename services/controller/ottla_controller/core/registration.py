@@ -25,10 +25,12 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
 )
 from ottla_controller.core import limits
 from ottla_controller.core.brokers import visible_replicas_on, with_broker
+from ottla_controller.core.effective_settings import EffectiveSettings, understood
+from ottla_controller.core.import_writing import refuse_while_importing
 from ottla_controller.core.partition_change import holds_directory, next_record
 from ottla_controller.core.result import Put, Result, one_by_one
 from ottla_controller.core.state import ClusterState
-from ottla_runtime.topic_configs import FLUSH_ON_ACK, is_on
+from ottla_runtime.topic_configs import FLUSH_ON_ACK
 
 _PORT_MAX = 65_535
 
@@ -48,8 +50,10 @@ def register(
         ClusterMismatch: its directories belong to another cluster.
         UnsupportedVersion: it cannot do what the cluster's services do together.
         DuplicateNodeId: another process under this id, or with one of its directories, is alive.
+        MetadataStoreUnavailable: what is there belongs to an import that is being taken back.
     """
     check_request(request)
+    refuse_while_importing(state)
     if request.cluster_id and request.cluster_id != state.cluster.cluster_id:
         raise ClusterMismatch(
             f"the broker's data directory belongs to cluster {request.cluster_id!r:.80}, "
@@ -71,9 +75,13 @@ def register(
 
 def _changes(state: ClusterState, broker: BrokerRecord, *, clean: bool) -> Iterator[Put]:
     brokers = with_broker(state, broker)
+    # What its last life was started with says what may be lost, not what this one was.
+    settings = EffectiveSettings(state)
     for partition in visible_replicas_on(state, broker.node_id):
         replica = next(each for each in partition.replicas if each.node_id == broker.node_id)
-        flushed = clean or is_on(state.topics[partition.topic_id].configs, FLUSH_ON_ACK)
+        flushed = clean or settings.is_on(
+            FLUSH_ON_ACK, topic_id=partition.topic_id, node_id=broker.node_id
+        )
         losing = () if flushed and holds_directory(broker, replica) else (broker.node_id,)
         record = next_record(state, partition, brokers=brokers, losing=losing)
         if record is not None:
@@ -173,4 +181,5 @@ def _record(request: RegisterBrokerRequest, *, broker_epoch: int) -> BrokerRecor
         server_version=request.server_version,
         feature_level_max=request.feature_level_max,
         incarnation_id=request.incarnation_id,
+        static_topic_configs=understood(request.static_topic_configs),
     )

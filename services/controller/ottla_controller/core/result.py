@@ -60,6 +60,11 @@ def one_by_one(changes: Iterable[Change]) -> Iterator[Step]:
     return ((change,) for change in changes)
 
 
+def is_one_step(changes: Step) -> bool:
+    """Whether changes fit into one transaction."""
+    return len(changes) <= STEP_CHANGES_MAX and sum(map(_size, changes)) <= TRANSACTION_BYTES_MAX
+
+
 def transactions(steps: Iterable[Step]) -> Iterator[list[Change]]:
     """As many steps together as a transaction takes."""
     batch: dict[bytes, Change] = {}

@@ -18,6 +18,7 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     ClusterRecord,
     ConfigRecord,
     ControllerRecord,
+    ImportRecord,
     PartitionRecord,
     TopicRecord,
 )
@@ -42,6 +43,10 @@ class ClusterState:
         self.partition_count = 0
         self.unready_topic_ids: dict[bytes, None] = {}
         """Topics on their way in or out, in the order they came to be so."""
+        self.surplus: dict[bytes, set[int]] = {}
+        """By topic, the partitions beyond its number: it is growing, or nobody finishes it."""
+        self.import_record: ImportRecord | None = None
+        """An import that isn't finished; until it is, what is there is not to be seen."""
         self._ready_by_name: dict[str, TopicRecord] = {}
         self._ready_by_shape: dict[str, str] = {}
         self._ready_names: list[str] = []
@@ -65,6 +70,11 @@ class ClusterState:
     def name_like(self, name: str) -> str | None:
         """The topic that users see whose name differs from `name` in `.` and `_` at most."""
         return self._ready_by_shape.get(shape_of(name))
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether something is there that is to be finished or removed."""
+        return bool(self.unready_topic_ids or self.surplus) or self.import_record is not None
 
     @property
     def ready_names(self) -> list[str]:
@@ -92,6 +102,8 @@ class ClusterState:
         """Every record, parents before children."""
         if self.cluster.cluster_id:
             yield self.cluster
+        if self.import_record is not None:
+            yield self.import_record
         yield from self.controllers.values()
         yield from self.configs.values()
         yield from self.brokers.values()
@@ -113,6 +125,8 @@ class ClusterState:
                 self.configs[key] = record
             case ControllerRecord():
                 self.controllers[record.node_id] = record
+            case ImportRecord():
+                self.import_record = record
 
     def _put_topic(self, topic: TopicRecord) -> None:
         self._forget_name(topic.topic_id)
@@ -125,6 +139,14 @@ class ClusterState:
             self._ready_by_name[topic.name] = topic
             self._ready_by_shape[shape_of(topic.name)] = topic.name
             insort(self._ready_names, topic.name)
+        self._find_surplus(topic)
+
+    def _find_surplus(self, topic: TopicRecord) -> None:
+        partitions = self.partitions_of(topic.topic_id)
+        self.surplus.pop(topic.topic_id, None)
+        if len(partitions) > topic.partition_count:
+            beyond = {number for number in partitions if number >= topic.partition_count}
+            self.surplus[topic.topic_id] = beyond
 
     def _forget_name(self, topic_id: bytes) -> None:
         before = self.topics.get(topic_id)
@@ -137,6 +159,9 @@ class ClusterState:
         self._forget_partition(partition.topic_id, partition.partition)
         self.partitions.setdefault(partition.topic_id, {})[partition.partition] = partition
         self.partition_count += 1
+        topic = self.topics.get(partition.topic_id)
+        if topic is not None and partition.partition >= topic.partition_count:
+            self.surplus.setdefault(partition.topic_id, set()).add(partition.partition)
         for replica in partition.replicas:
             held = self._replicas_of.setdefault(replica.node_id, set())
             held.add((partition.topic_id, partition.partition))
@@ -152,6 +177,11 @@ class ClusterState:
         self.partition_count -= 1
         if not self.partitions[topic_id]:
             del self.partitions[topic_id]
+        beyond = self.surplus.get(topic_id)
+        if beyond is not None:
+            beyond.discard(number)
+            if not beyond:
+                del self.surplus[topic_id]
         for replica in before.replicas:
             self._replicas_of[replica.node_id].discard((topic_id, number))
         if before.HasField("leader_id"):
@@ -166,6 +196,7 @@ class ClusterState:
                 topic_id = bytes.fromhex(rest[0])
                 self._forget_name(topic_id)
                 self.topics.pop(topic_id, None)
+                self.surplus.pop(topic_id, None)
                 self.unready_topic_ids.pop(topic_id, None)
             case "partition":
                 self._forget_partition(bytes.fromhex(rest[0]), int(rest[1]))
@@ -173,6 +204,8 @@ class ClusterState:
                 self.configs.pop(key, None)
             case "controller":
                 self.controllers.pop(int(rest[0]), None)
+            case "import":
+                self.import_record = None
             case _:  # of a newer release
                 pass
 

@@ -16,7 +16,6 @@ from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import (
     InvalidRequest,
     InvalidTopic,
-    NotEnoughReplicas,
     OttlaError,
     TopicExists,
     UnsupportedVersion,
@@ -26,13 +25,12 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     TOPIC_STATE_CREATING,
     TOPIC_STATE_READY,
     PartitionRecord,
-    ReplicaRecord,
     TopicRecord,
 )
 from ottla_controller.core import limits
-from ottla_controller.core.partition_change import first_record, is_online
-from ottla_controller.core.placement import Candidate, place
-from ottla_controller.core.result import STEP_CHANGES_MAX, TRANSACTION_BYTES_MAX, Put, Result, Step
+from ottla_controller.core.new_partitions import candidates_for, new_partition
+from ottla_controller.core.placement import place
+from ottla_controller.core.result import Put, Result, Step, is_one_step
 from ottla_controller.core.state import ClusterState, shape_of
 from ottla_controller.core.topic_drafts import INTERNAL_TOPICS, TopicDraft
 
@@ -167,64 +165,21 @@ def _default_factor(state: ClusterState, rules: CreationRules) -> int:
 def _partition_records(
     state: ClusterState, creation: Creation, topic: TopicRecord
 ) -> list[PartitionRecord]:
-    plan = creation.draft.assignments or _placed(state, creation, topic)
-    return [_partition(state, topic, number, nodes) for number, nodes in enumerate(plan)]
-
-
-def _placed(state: ClusterState, creation: Creation, topic: TopicRecord) -> list[list[int]]:
-    candidates = [
-        Candidate(broker.node_id, broker.rack, not broker.fenced and not broker.draining)
-        for broker in state.brokers.values()
-    ]
-    if not any(candidate.active for candidate in candidates):
-        raise NotEnoughReplicas(
-            f"none of {len(candidates)} registered brokers is active yet",
-            metadata={"topic": topic.name},
-            retry_after_ms=500,
+    plan: Sequence[Sequence[int]] = creation.draft.assignments
+    if not plan:
+        plan = place(
+            candidates_for(state, topic),
+            partition_count=topic.partition_count,
+            replication_factor=topic.replication_factor,
+            seed=creation.seed,
         )
-    if topic.replication_factor > len(candidates):
-        raise InvalidRequest(
-            f"{topic.replication_factor} replicas need as many brokers, there are "
-            f"{len(candidates)}",
-            metadata={"topic": topic.name},
-        )
-    return place(
-        candidates,
-        partition_count=topic.partition_count,
-        replication_factor=topic.replication_factor,
-        seed=creation.seed,
-    )
-
-
-def _partition(
-    state: ClusterState, topic: TopicRecord, number: int, nodes: Sequence[int]
-) -> PartitionRecord:
-    unknown = [node for node in nodes if node not in state.brokers]
-    if unknown:
-        raise InvalidRequest(
-            f"partition {number} is assigned to {unknown[:16]}, which no broker has as node id",
-            metadata={"topic": topic.name, "partition": number},
-        )
-    # In no directory yet: a broker makes an empty log only while none is said to hold the data.
-    replicas = [ReplicaRecord(node_id=node) for node in nodes]
-    isr = [each.node_id for each in replicas if is_online(state.brokers, each)]
-    if not isr:
-        raise NotEnoughReplicas(
-            f"none of the brokers {list(nodes)[:16]} of partition {number} is active",
-            metadata={"topic": topic.name, "partition": number},
-            retry_after_ms=500,
-        )
-    partition = PartitionRecord(
-        topic_id=topic.topic_id, partition=number, replicas=replicas, isr=isr
-    )
-    return first_record(topic, partition, state.brokers)
+    return [new_partition(state, topic, number, nodes) for number, nodes in enumerate(plan)]
 
 
 def _steps(topic: TopicRecord, partitions: Sequence[PartitionRecord]) -> list[Step]:
     """One step where it fits into a transaction, else the topic visible with its last one."""
     whole = (*map(Put, partitions), Put(topic))
-    size = sum(change.record.ByteSize() + len(change.key) for change in whole)
-    if len(whole) <= STEP_CHANGES_MAX and size <= TRANSACTION_BYTES_MAX:
+    if is_one_step(whole):
         return [whole]
     creating = TopicRecord()
     creating.CopyFrom(topic)

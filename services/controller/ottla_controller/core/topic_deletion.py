@@ -3,12 +3,13 @@
 Owns both halves. A deletion is acknowledged once the topic's record says deleting; from then on it
 is gone for everybody and its name is free. Its partitions and last its own record are removed by
 `sweep`, a portion at a time, as often as there is something left: whoever is the controller then
-finds it by the records alone.
+finds it by the records alone. So are partitions that a topic was to get and didn't.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from ottla.api.admin.v1.admin_pb2 import DeleteTopicResult, TopicRef
 from ottla.protocol.error_details import to_proto
@@ -20,6 +21,7 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     TopicRecord,
 )
 from ottla_controller.core import limits
+from ottla_controller.core.import_writing import undo_import
 from ottla_controller.core.record_keys import partition_key, topic_key
 from ottla_controller.core.result import STEP_CHANGES_MAX, Change, Put, Remove, Result, one_by_one
 from ottla_controller.core.state import ClusterState
@@ -79,9 +81,11 @@ def delete_topics(
 def sweep(state: ClusterState) -> Result[int]:
     """Removes a portion of what is left over; the response counts the records it changes.
 
-    Runs between other writes: a topic that is creating then has nobody who finishes it.
+    Runs between other writes: a topic that is creating or growing then has nobody who finishes it.
     """
-    changes: list[Change] = []
+    if state.import_record is not None:
+        return undo_import(state)
+    changes: list[Change] = _surplus(state)
     for topic_id in state.unready_topic_ids:
         topic = state.topics[topic_id]
         if len(changes) >= STEP_CHANGES_MAX:
@@ -95,6 +99,15 @@ def sweep(state: ClusterState) -> Result[int]:
         if len(numbers) < room:
             changes.append(Remove(topic_key(topic.topic_id)))
     return Result(len(changes), one_by_one(changes))
+
+
+def _surplus(state: ClusterState) -> list[Change]:
+    beyond = (
+        partition_key(topic_id, number)
+        for topic_id, numbers in state.surplus.items()
+        for number in sorted(numbers)
+    )
+    return [Remove(key) for key in islice(beyond, STEP_CHANGES_MAX)]
 
 
 def _deleting(topic: TopicRecord) -> TopicRecord:

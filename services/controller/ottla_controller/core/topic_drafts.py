@@ -58,10 +58,10 @@ class TopicDraft:
         )
 
 
-def check_items(topics: Sequence[object]) -> None:
+def check_items(items: Sequence[object], *, field: str = "topics") -> None:
     """Holds a request to its number of items; raises `InvalidRequest`."""
-    if not 1 <= len(topics) <= limits.ITEMS_MAX:
-        raise _refused("topics", f"has 1 to {limits.ITEMS_MAX} items, not {len(topics)}")
+    if not 1 <= len(items) <= limits.ITEMS_MAX:
+        raise _refused(field, f"has 1 to {limits.ITEMS_MAX} items, not {len(items)}")
 
 
 def names_asked_twice(topics: Sequence[NewTopic]) -> frozenset[str]:

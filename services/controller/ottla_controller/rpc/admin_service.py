@@ -2,7 +2,8 @@
 
 Owns taking requests apart and putting answers together; decisions are the core's. What changes
 something runs in the active controller's term; what only reads is answered by every controller.
-Raised errors become statuses in the runtime's interceptor.
+Export and import are `metadata_transfer`'s. Raised errors become statuses in the runtime's
+interceptor.
 """
 
 from __future__ import annotations
@@ -16,9 +17,15 @@ import grpc
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.protocol.errors import InvalidRequest, OttlaError, UnsupportedVersion
 from ottla_controller.control.controller import Controller
+from ottla_controller.control.write_queue import Handler, Response, Written
 from ottla_controller.core import limits
+from ottla_controller.core.config_altering import alter_configs
+from ottla_controller.core.config_describing import describe_configs
 from ottla_controller.core.describing import describe_topics
+from ottla_controller.core.import_writing import refuse_while_importing
 from ottla_controller.core.listing import describe_cluster, list_topics
+from ottla_controller.core.result import Result
+from ottla_controller.core.state import ClusterState
 from ottla_controller.core.topic_creation import (
     Creation,
     CreationRules,
@@ -28,6 +35,9 @@ from ottla_controller.core.topic_creation import (
 )
 from ottla_controller.core.topic_deletion import delete_topics
 from ottla_controller.core.topic_drafts import TopicDraft, check_items, names_asked_twice
+from ottla_controller.core.topic_growth import cohorts as growth_cohorts
+from ottla_controller.core.topic_growth import grow_topics
+from ottla_controller.rpc.metadata_transfer import MetadataTransfer
 from ottla_runtime.entropy import Entropy
 
 _SEED_SIZE: Final = 8
@@ -41,12 +51,14 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self._controller = controller
         self._rules = rules
         self._entropy = entropy
+        self._transfer = MetadataTransfer(
+            controller, cluster_partitions_max=rules.cluster_partitions_max
+        )
 
     async def CreateTopics(
         self, request: admin_pb2.CreateTopicsRequest, context: _Context
     ) -> admin_pb2.CreateTopicsResponse:
         check_items(request.topics)
-        term = self._controller.term()
         twice = names_asked_twice(request.topics)
         results: dict[int, admin_pb2.CreateTopicResult] = {}
         creations: list[Creation] = []
@@ -68,7 +80,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 rules=self._rules,
                 validate_only=request.validate_only,
             )
-            written = await term.write(handler)
+            written = await self._write(handler)
             created += written.response
             revision = max(revision, written.revision)
         results.update(zip(numbers, created, strict=True))
@@ -82,7 +94,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.DeleteTopicsResponse:
         check_items(request.topics)
         handler = partial(delete_topics, refs=request.topics, validate_only=request.validate_only)
-        written = await self._controller.term().write(handler)
+        written = await self._write(handler)
         return admin_pb2.DeleteTopicsResponse(
             results=written.response,
             metadata_version=self._controller.image.version_at(written.revision),
@@ -91,19 +103,19 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def ListTopics(
         self, request: admin_pb2.ListTopicsRequest, context: _Context
     ) -> admin_pb2.ListTopicsResponse:
-        return list_topics(self._controller.image.state, request)
+        return list_topics(self._state, request)
 
     async def DescribeTopics(
         self, request: admin_pb2.DescribeTopicsRequest, context: _Context
     ) -> admin_pb2.DescribeTopicsResponse:
-        return describe_topics(self._controller.image.state, request)
+        return describe_topics(self._state, request)
 
     async def DescribeCluster(
         self, request: admin_pb2.DescribeClusterRequest, context: _Context
     ) -> admin_pb2.DescribeClusterResponse:
         epoch = self._controller.active_epoch
         response = describe_cluster(
-            self._controller.image.state,
+            self._state,
             active_node_id=self._controller.identity.node_id if epoch else None,
             metadata_store=self._controller.store.kind,
         )
@@ -114,17 +126,40 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def CreatePartitions(
         self, request: admin_pb2.CreatePartitionsRequest, context: _Context
     ) -> admin_pb2.CreatePartitionsResponse:
-        _refuse("CreatePartitions")
+        check_items(request.topics)
+        revision = self._controller.image.visible_revision
+        results: list[admin_pb2.CreatePartitionsResult] = []
+        for cohort in growth_cohorts(request.topics):
+            handler = partial(
+                grow_topics,
+                growths=cohort,
+                cluster_partitions_max=self._rules.cluster_partitions_max,
+                validate_only=request.validate_only,
+            )
+            written = await self._write(handler)
+            results += written.response
+            revision = max(revision, written.revision)
+        return admin_pb2.CreatePartitionsResponse(
+            results=results, metadata_version=self._controller.image.version_at(revision)
+        )
 
     async def DescribeConfigs(
         self, request: admin_pb2.DescribeConfigsRequest, context: _Context
     ) -> admin_pb2.DescribeConfigsResponse:
-        _refuse("DescribeConfigs")
+        return describe_configs(self._state, request)
 
     async def AlterConfigs(
         self, request: admin_pb2.AlterConfigsRequest, context: _Context
     ) -> admin_pb2.AlterConfigsResponse:
-        _refuse("AlterConfigs")
+        check_items(request.resources, field="resources")
+        handler = partial(
+            alter_configs, resources=request.resources, validate_only=request.validate_only
+        )
+        written = await self._write(handler)
+        return admin_pb2.AlterConfigsResponse(
+            results=written.response,
+            metadata_version=self._controller.image.version_at(written.revision),
+        )
 
     async def DeleteRecords(
         self, request: admin_pb2.DeleteRecordsRequest, context: _Context
@@ -139,13 +174,26 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def ExportMetadata(
         self, request: admin_pb2.ExportMetadataRequest, context: _Context
     ) -> AsyncIterator[admin_pb2.ExportMetadataResponse]:
-        _refuse("ExportMetadata")
-        yield admin_pb2.ExportMetadataResponse()  # makes it a stream
+        async for chunk in self._transfer.exported():
+            yield chunk
 
     async def ImportMetadata(
         self, request_iterator: AsyncIterator[admin_pb2.ImportMetadataRequest], context: _Context
     ) -> admin_pb2.ImportMetadataResponse:
-        _refuse("ImportMetadata")
+        return await self._transfer.imported(request_iterator)
+
+    @property
+    def _state(self) -> ClusterState:
+        """What is to be seen; raises `MetadataStoreUnavailable` while that is not decided."""
+        refuse_while_importing(self._controller.image.state)
+        return self._controller.image.state
+
+    async def _write(self, handler: Handler[Response]) -> Written[Response]:
+        def guarded(state: ClusterState) -> Result[Response]:
+            refuse_while_importing(state)
+            return handler(state)
+
+        return await self._controller.term().write(guarded)
 
     def _creation(self, draft: TopicDraft) -> Creation:
         return Creation(
@@ -156,4 +204,4 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
 
 
 def _refuse(operation: str) -> NoReturn:
-    raise UnsupportedVersion(f"this release of the controller does not know {operation} yet")
+    raise UnsupportedVersion(f"the controller holds no records; ask a broker for {operation}")

@@ -433,6 +433,26 @@ class IdBlockRecord(google.protobuf.message.Message):
 Global___IdBlockRecord: typing_extensions.TypeAlias = IdBlockRecord
 
 @typing.final
+class ImportRecord(google.protobuf.message.Message):
+    """An import under way. While it is there, everything but the cluster and its controllers is part of
+    the import: not to be seen, and to be removed unless the import ends.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: builtins.int
+    cluster_id: builtins.str
+    """The cluster that is being imported."""
+    def __init__(
+        self,
+        *,
+        cluster_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id"]) -> None: ...
+
+Global___ImportRecord: typing_extensions.TypeAlias = ImportRecord
+
+@typing.final
 class ExportedRecord(google.protobuf.message.Message):
     """One record of an export."""
 
