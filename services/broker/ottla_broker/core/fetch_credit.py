@@ -18,15 +18,24 @@ from ottla.protocol.errors import InvalidRequest
 
 CREDIT_MAX: Final = 1 << 40
 """More than any client can hold; a larger sum is a mistake."""
+UNREAD_COUNT_LEAST: Final = 10_000
+"""So many messages not returned are remembered one by one, and two a subscription."""
+_GONE: Final = 0
+"""Stands for all subscriptions that are over; no subscription has this id."""
 
 
 class CreditLedger:
-    """Credit of one session. All sizes are bytes of messages that carry batches."""
+    """Credit of one session. All sizes are bytes of messages that carry batches.
+
+    Its memory is bounded by the number of subscriptions there are, whatever is granted and never
+    returned.
+    """
 
     def __init__(self) -> None:
         self._balance = 0
         self._unread: deque[tuple[int, int]] = deque()
         self._held: dict[int, int] = {}
+        self._held_size = 0
 
     @property
     def balance(self) -> int:
@@ -36,7 +45,7 @@ class CreditLedger:
     @property
     def window(self) -> int:
         """All credit there is: what may be sent and what was sent and not returned."""
-        return self._balance + sum(self._held.values())
+        return self._balance + self._held_size
 
     def held(self, subscription_id: int) -> int:
         """Bytes sent for a subscription and not returned, as far as can be told."""
@@ -64,15 +73,40 @@ class CreditLedger:
         """A message was sent; only while the balance is above zero."""
         assert self._balance > 0, self._balance
         self._balance -= size
-        self._unread.append((subscription_id, size))
+        self._held_size += size
         self._held[subscription_id] = self.held(subscription_id) + size
+        unread = self._unread
+        if unread and unread[-1][0] == subscription_id:
+            unread[-1] = subscription_id, unread[-1][1] + size
+            return
+        unread.append((subscription_id, size))
+        if len(unread) > UNREAD_COUNT_LEAST + 2 * len(self._held):
+            self._forget_times()
+
+    def left(self, subscription_id: int) -> None:
+        """The subscription is over; what was sent for it is still to be returned."""
+        size = self._held.pop(subscription_id, 0)
+        if size:
+            self._held[_GONE] = self.held(_GONE) + size
+
+    def _forget_times(self) -> None:
+        """Keep how much is out of each, in the order they began, and not what was sent when."""
+        held = self._held
+        order = dict.fromkeys(each for each, _ in self._unread if each in held)
+        if _GONE in held:
+            order = {_GONE: None} | order
+        self._unread = deque((each, held[each]) for each in order)
 
     def _release(self, subscription_id: int, size: int) -> None:
-        left = self._held[subscription_id] - size
-        if left:
-            self._held[subscription_id] = left
-        else:
-            del self._held[subscription_id]
+        self._held_size -= size
+        for each in (subscription_id, _GONE):  # the id may have been another's before
+            part = min(size, self.held(each))
+            size -= part
+            if part == self.held(each):
+                self._held.pop(each, None)
+            else:
+                self._held[each] -= part
+        assert size == 0, "more was returned than sent"
 
 
 class Turns:

@@ -211,10 +211,12 @@ class _Session:
     def _over(self, subscription_id: int) -> None:
         self._subscriptions.pop(subscription_id, None)
         self._turns.remove(subscription_id)
+        self._ledger.left(subscription_id)
 
     def _forget(self, subscription_id: int) -> Subscription | None:
         subscription = self._subscriptions.pop(subscription_id, None)
         self._turns.remove(subscription_id)
+        self._ledger.left(subscription_id)
         if subscription is not None and subscription.task is not None:
             subscription.task.cancel()
         return subscription
