@@ -62,7 +62,8 @@ def test_a_request_is_understood_whatever_order_its_fields_have(
     message = parse_request(memoryview(b"".join(pieces)))
     assert [bytes(each) for each in message.frames] == [each for each in pieces if each in frames]
     assert message.fields == FIELDS
-    assert message.size == sum(map(len, frames))
+    assert message.batches_size == sum(map(len, frames))
+    assert message.size == sum(map(len, pieces))
 
 
 @given(st.binary(max_size=80))
@@ -88,13 +89,14 @@ def test_cut_and_impossible_fields_are_refused(data: bytes) -> None:
 
 def message_of(*frames: bytes, **fields: object) -> ProduceMessage:
     request = produce_pb2.ProduceRequest(**fields)  # type: ignore[arg-type]  # fields of the message
-    return ProduceMessage([memoryview(each) for each in frames], request)
+    views = [memoryview(each) for each in frames]
+    return ProduceMessage(views, request, size=sum(map(len, views)))
 
 
 def test_terms_have_their_defaults() -> None:
     terms = check_terms(message_of(frame(b"v")))
     assert (terms.acks, terms.timeout_ms, terms.leader_epoch) == (Acks.ALL, 30_000, None)
-    terms = check_terms(ProduceMessage([memoryview(frame(b"v"))], FIELDS))
+    terms = check_terms(ProduceMessage([memoryview(frame(b"v"))], FIELDS, size=100))
     assert (terms.acks, terms.timeout_ms, terms.leader_epoch) == (Acks.LEADER, 9, 0)
 
 

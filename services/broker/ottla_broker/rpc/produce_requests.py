@@ -39,9 +39,11 @@ class ProduceMessage:
 
     frames: Sequence[memoryview]
     fields: produce_pb2.ProduceRequest
+    size: int
+    """Bytes of the whole request: what it takes of a stream's bounds."""
 
     @property
-    def size(self) -> int:
+    def batches_size(self) -> int:
         """Bytes of the batches."""
         return sum(map(len, self.frames))
 
@@ -79,7 +81,7 @@ def parse_request(message: memoryview) -> ProduceMessage:
         fields = produce_pb2.ProduceRequest.FromString(b"".join(rest))
     except (IndexError, DecodeError):
         raise InvalidRequest("the request cannot be parsed as a ProduceRequest") from None
-    return ProduceMessage(frames, fields)
+    return ProduceMessage(frames, fields, size)
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
@@ -118,9 +120,9 @@ def check_terms(message: ProduceMessage) -> ProduceTerms:
     fields = message.fields
     if not message.frames:
         raise InvalidRequest("a ProduceRequest has at least one batch")
-    if message.size > BATCHES_SIZE_MAX:
+    if (size := message.batches_size) > BATCHES_SIZE_MAX:
         raise RecordTooLarge(
-            f"the request's batches have {message.size} bytes, at most {BATCHES_SIZE_MAX} may be"
+            f"the request's batches have {size} bytes, at most {BATCHES_SIZE_MAX} may be"
         )
     if fields.HasField("expected_next_offset"):
         raise UnsupportedVersion("conditional appends are not known to this server")

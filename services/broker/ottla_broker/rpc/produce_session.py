@@ -27,7 +27,7 @@ from ottla.protocol.errors import (
     NotLeader,
     OttlaError,
 )
-from ottla.protocol.ids import NodeId
+from ottla.protocol.ids import TOPIC_ID_SIZE, TOPIC_NAME_CHARS_MAX, NodeId
 from ottla_broker.core.append_checks import Acks
 from ottla_broker.metadata.append_guard import check_may_append
 from ottla_broker.metadata.client_view import error_message
@@ -174,8 +174,7 @@ class _Session:
         ):
             self._room.clear()
             await self._room.wait()
-        fields = message.fields
-        key = (fields.topic, fields.topic_id, fields.partition)
+        key = _lane_key(message.fields)
         lane = self._lanes.get(key)
         if lane is None:
             if len(self._lanes) >= LANES_MAX:
@@ -211,7 +210,7 @@ class _Session:
             answer.append_time_ms = result.append_time_ms
             answer.log_start_offset = result.log_start_offset
         except OttlaError as error:
-            named = restated(error, topic=fields.topic, partition=fields.partition)
+            named = restated(error, topic=key[0], partition=fields.partition)
             lane.failed = lane.failed or named
             answer.error.CopyFrom(error_message(named))
         finally:
@@ -228,7 +227,8 @@ class _Session:
         """Append a request's batches in their turn. Raises the OttlaError to answer."""
         if lane.failed is not None:
             if not message.fields.resume_partition:
-                raise lane.failed
+                # A copy: raised itself again and again, it would hold on to all it refused.
+                raise restated(lane.failed)
             lane.failed = None
         terms = check_terms(message)
         where = await self._located(message.fields)
@@ -286,6 +286,15 @@ class _Session:
             # One that waits to be read is enough.
             if self._is_silent and self._answers.empty():
                 self._answers.put_nowait((_HEARTBEAT, None))
+
+
+def _lane_key(fields: produce_pb2.ProduceRequest) -> tuple[str, bytes, int]:
+    """What tells partitions apart; of what no topic can be called, as much as tells that.
+
+    A lane that has failed is kept, and its key with it.
+    """
+    topic = fields.topic[: TOPIC_NAME_CHARS_MAX + 1]
+    return topic, fields.topic_id[: TOPIC_ID_SIZE + 1], fields.partition
 
 
 def _timed_out(terms: ProduceTerms) -> AcksTimedOut:
