@@ -29,6 +29,7 @@ from ottla_controller.store.interface import (
     Page,
     PutKey,
     RevisionEvents,
+    StoreRestoredError,
     TransactionResult,
     check_transaction,
 )
@@ -52,8 +53,10 @@ class MemoryMetadataStore:
     kind = "memory"
 
     def __init__(self, *, clock: ManualClock, contents: Contents | None = None) -> None:
+        self.store_id = ""
         self.contents = contents or Contents()
         self.unavailable = False
+        self.restored = False
         self.lost_answers = 0
         self.lost_requests = 0
         self._clock = clock
@@ -67,6 +70,10 @@ class MemoryMetadataStore:
         """The store kept under a path for as long as the tests run."""
         yield cls(clock=clock, contents=_KEPT.setdefault(path, Contents()))
 
+    def accept_restored(self) -> None:
+        """Takes the contents as they are now."""
+        self.restored = False
+
     @property
     def revision(self) -> int:
         return len(self.contents.history) - 1
@@ -74,6 +81,10 @@ class MemoryMetadataStore:
     @property
     def now(self) -> dict[bytes, KeyValue]:
         return self.contents.history[-1]
+
+    async def run(self) -> None:
+        """Nothing to do: leases that are over end with the next call."""
+        await asyncio.Event().wait()
 
     async def read(
         self, prefix: bytes, *, after: bytes = b"", limit: int = 1_000, revision: int | None = None
@@ -181,6 +192,8 @@ class MemoryMetadataStore:
 
     async def _begin(self) -> None:
         await asyncio.sleep(0)
+        if self.restored:
+            raise StoreRestoredError("the contents are of a backup")
         if self.unavailable:
             raise MetadataStoreUnavailable("the store does not answer")
         self.expire()

@@ -12,7 +12,7 @@ from ottla_controller.store.interface import LeaseLostError, MetadataStore, PutK
 
 from .conftest import StoreCase
 
-TTL_MS = 2_000
+TTL_MS = 600_000
 
 
 async def keys(store: MetadataStore, prefix: bytes = b"") -> list[bytes]:
@@ -42,11 +42,11 @@ async def test_a_lease_that_is_kept_lasts(store: MetadataStore, clock: ManualClo
 
 
 async def test_leases_end_each_at_its_own_time(store: MetadataStore, clock: ManualClock) -> None:
-    short, long = await store.grant_lease(1_000), await store.grant_lease(5_000)
+    short, long = await store.grant_lease(TTL_MS), await store.grant_lease(3 * TTL_MS)
     await store.transact([], [PutKey(b"short", b"", short), PutKey(b"long", b"", long)])
-    clock.tick(1_000)
+    clock.tick(TTL_MS)
     assert await keys(store) == [b"long"]
-    clock.tick(4_000)
+    clock.tick(2 * TTL_MS)
     assert await keys(store) == []
 
 

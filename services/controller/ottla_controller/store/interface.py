@@ -3,7 +3,7 @@
 Owns the contract that every store keeps; `tests/unit/metadata_store` holds each of them to it. A
 store is an ordered map from keys to values with a history: each transaction that changes something
 makes one revision, revisions have no gaps that a reader could mistake for a loss, and all history
-since the last compaction can be read and watched. The shape is etcd's, because etcd joins later.
+since the last compaction can be read and watched. The shape is etcd's.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ottla.protocol.errors import InvalidRequest, NotController, OttlaError
+from ottla.protocol.errors import (
+    InvalidRequest,
+    MetadataStoreUnavailable,
+    NotController,
+    OttlaError,
+)
 
 TRANSACTION_OPERATIONS_MAX: Final = 128
-TRANSACTION_SIZE_MAX: Final = 1_572_864
-"""1.5 MiB of keys and values: what etcd takes by default."""
+TRANSACTION_SIZE_MAX: Final = 1_500_000
+"""Bytes of keys and values. etcd takes 1.5 MiB by default, framing and prefixes included."""
 PAGE_ITEMS_MAX: Final = 10_000
 NO_LEASE: Final = 0
 
@@ -128,6 +133,13 @@ class LeaseLostError(NotController):
     """The lease ended or never was; its keys are gone."""
 
 
+class StoreRestoredError(MetadataStoreUnavailable):
+    """The store lost revisions that this process has seen: it was restored from a backup.
+
+    Every call and every watch raises it from then on, until `accept_restored`.
+    """
+
+
 class MetadataStore(Protocol):
     """What a controller needs of a metadata store. Called from one event loop.
 
@@ -139,6 +151,27 @@ class MetadataStore(Protocol):
     @property
     def kind(self) -> str:
         """`sqlite` or `etcd`."""
+        ...
+
+    @property
+    def store_id(self) -> str:
+        """Names the store, in a way that changes when it is replaced; empty: it has no name.
+
+        etcd's is its cluster's id, which a restored backup keeps if its members and its token are
+        named as before: the same id says nothing about the revisions being the same.
+        """
+        ...
+
+    def accept_restored(self) -> None:
+        """Takes the store on as it is now, after `StoreRestoredError`.
+
+        Whatever stands on what was read before has to be dropped first: the term, too, since its
+        key may have come back with the backup. Leases that were granted before are lost.
+        """
+        ...
+
+    async def run(self) -> None:
+        """The store's own task: leases that are over, connections that fell silent. For ever."""
         ...
 
     async def read(
@@ -165,7 +198,8 @@ class MetadataStore(Protocol):
 
         Raises:
             ValueError: more than `TRANSACTION_OPERATIONS_MAX` operations or compares, more than
-                `TRANSACTION_SIZE_MAX` bytes, or a key twice among the operations.
+                `TRANSACTION_SIZE_MAX` bytes of keys and values, or a key twice among the
+                operations.
             LeaseLostError: an operation names a lease that ended.
             OutcomeUnknown: it may have been done.
         """
@@ -177,12 +211,16 @@ class MetadataStore(Protocol):
         """Every revision from `from_revision` on that touched the prefix: in order, whole, once.
 
         The iterator waits for revisions to come. It raises `CompactedError` where history that it
-        has not given out yet was compacted away.
+        has not given out yet was compacted away and is not at hand any more.
         """
         ...
 
     async def grant_lease(self, ttl_ms: int) -> int:
-        """A lease that ends when it is not kept alive for `ttl_ms`, and its keys with it."""
+        """A lease that ends when it is not kept alive for `ttl_ms`, and its keys with it.
+
+        It belongs to this store, and ends when that closes. It is lost here when its time is over
+        by this process's clock, whether or not the store answers; nobody else sees it end before.
+        """
         ...
 
     async def keep_lease_alive(self, lease_id: int) -> None:
@@ -215,7 +253,7 @@ def check_transaction(compares: Sequence[Compare], operations: Sequence[Operatio
         )
     if len({operation.key for operation in operations}) < len(operations):
         raise ValueError("a transaction writes a key once")
-    size = sum(map(operation_size, operations))
+    size = sum(map(operation_size, operations)) + sum(len(each.key) for each in compares)
     if size > TRANSACTION_SIZE_MAX:
         raise ValueError(f"a transaction takes {TRANSACTION_SIZE_MAX} bytes, not {size}")
     if not all(operation.key for operation in operations):

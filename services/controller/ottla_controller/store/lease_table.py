@@ -1,8 +1,7 @@
-"""Leases of the embedded store: which keys end when their owner falls silent.
+"""Leases of one store: when each is over, and which keys end with it where the store must know.
 
-Owns deadlines and the keys that hang on each lease, in memory: a lease never outlives the process,
-and `sqlite_store` removes keys of the process before when it opens. Pure; used by the store's
-worker thread alone.
+Owns deadlines and keys in memory: a lease never outlives the process that was granted it. Pure;
+used by one thread alone.
 """
 
 from __future__ import annotations
@@ -66,6 +65,10 @@ class LeaseTable:
         lease = self._leases.pop(lease_id, None)
         for key in lease.keys if lease else ():
             del self._lease_of[key]
+
+    def ids(self) -> list[int]:
+        """All leases, in the order of their ids."""
+        return sorted(self._leases)
 
     def expired(self, now_ms: int) -> list[int]:
         """The leases whose time is over, in the order of their ids."""

@@ -71,6 +71,13 @@ class SqliteMetadataStore:
     def kind(self) -> str:
         return "sqlite"
 
+    @property
+    def store_id(self) -> str:
+        return ""  # a file has no name that a copy of it would not have
+
+    def accept_restored(self) -> None:
+        """Nothing to do: a file that this process alone may have is not replaced under it."""
+
     async def run(self) -> None:
         """Ends leases in time, so that watchers hear of it. Runs until cancelled."""
         setbacks = Setbacks()
