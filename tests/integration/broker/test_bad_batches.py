@@ -104,6 +104,11 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
             lambda codec=codec: packed(codec, plain() * 2, count=3),
             "CORRUPT_BATCH",
         ),
+        (
+            "two records in one place",
+            lambda codec=codec: packed(codec, plain() * 2, count=2),
+            "CORRUPT_BATCH",
+        ),
         ("bomb", lambda codec=codec: packed(codec, bytes(18 << 20)), "RECORD_TOO_LARGE"),
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ottla.api.record.v1 import record_pb2
 from ottla.protocol.batch import encode_batch, read_batch
 from ottla.protocol.compression import Codec, compress
 from ottla.protocol.error_details import from_proto
@@ -16,6 +17,7 @@ from ottla.protocol.records import encode_records, read_records
 from ottla_broker.core.log_config import CompressionType, LogConfig
 from ottla_broker.rpc.compressed_payloads import (
     CUT_SIZE_MAX,
+    LOOP_RECORD_COUNT_MAX,
     RUN_RECORD_COUNT,
     check_payload,
     is_checked_at_once,
@@ -113,6 +115,28 @@ def test_anything_but_records_is_corrupt(name: str, before: int) -> None:
         check(plain, count=before or 2)
 
 
+def placed(*deltas: int) -> bytes:
+    """Records at these places of their batch, whatever it says."""
+    return record_pb2.Records(
+        records=[record_pb2.Record(offset_delta=delta, value=b"v") for delta in deltas]
+    ).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "deltas", [[1], [-1], [1_000_000], [0, 0], [1, 0], [0, 2]], ids=lambda deltas: str(deltas)
+)
+def test_records_that_are_not_where_their_batch_has_them_are_corrupt(deltas: list[int]) -> None:
+    with pytest.raises(CorruptBatch, match="one offset after the other"):
+        check(placed(*deltas), count=len(deltas))
+
+
+def test_places_are_checked_from_run_to_run() -> None:
+    count = RUN_RECORD_COUNT + 2
+    check(placed(*range(count)), count=count)
+    with pytest.raises(CorruptBatch, match="one offset after the other"):
+        check(placed(*range(RUN_RECORD_COUNT), 0, 1), count=count)
+
+
 def test_payloads_too_large_to_cut_are_checked_as_well() -> None:
     plain = records(*[bytes(1 << 20)] * 5)
     assert len(plain) > CUT_SIZE_MAX
@@ -129,6 +153,9 @@ def test_only_small_batches_are_opened_on_the_loop() -> None:
     assert not is_checked_at_once(grown, LogConfig())
     large = read_batch(frame(records(os.urandom(20_000)), codec=Codec.LZ4, count=1))
     assert not is_checked_at_once(large, LogConfig())
+    count = LOOP_RECORD_COUNT_MAX + 1
+    many = read_batch(frame(records(*[b"v"] * count), codec=Codec.ZSTD, count=count))
+    assert not is_checked_at_once(many, LogConfig())
 
 
 async def produced(test: Producing, *frames: bytes) -> list[int | str]:
@@ -183,3 +210,10 @@ async def test_batches_that_are_recompressed_are_opened_too() -> None:
     right = frame(records(b"v"), codec=Codec.GZIP, count=1)
     assert await produced(test, right, wrong) == [0, "CORRUPT_BATCH"]
     assert test.replica.placed[0].header.codec is Codec.ZSTD
+
+
+async def test_what_is_to_be_compressed_is_looked_into_before() -> None:
+    test = Producing(compression_type=CompressionType.ZSTD)
+    garbage = frame(b"garbage!", codec=Codec.NONE, count=1)
+    assert await produced(test, garbage) == ["CORRUPT_BATCH"]
+    assert test.replica.placed == []

@@ -1,6 +1,7 @@
 """Compressed payloads opened once, before they are appended: can readers read what is in there?
 
     decompressed within a bound ─► cut into records ─► as many as the header says ─► each parses
+                                                                    and has the next offset ◄─┘
 
 Owns these checks. What was decompressed is thrown away: the batch is stored as it came. Blocking
 work of the size of the records; `is_small` says whether it may be done on the event loop. Does not
@@ -25,6 +26,7 @@ from ottla_broker.rpc.read_responses import DECOMPRESSED_SIZE_MAX
 
 LOOP_PAYLOAD_SIZE_MAX: Final = 8 << 10
 LOOP_PLAIN_SIZE_MAX: Final = 64 << 10
+LOOP_RECORD_COUNT_MAX: Final = 2_000
 
 # What is cut in one go: two bytes a record at least, each with sixteen for its place.
 CUT_SIZE_MAX: Final = 4 << 20
@@ -45,7 +47,11 @@ def is_checked_at_once(batch: Batch, config: LogConfig) -> bool:
     Raises:
         CorruptBatch, RecordTooLarge: as `check_payload`.
     """
-    if len(batch.payload) > LOOP_PAYLOAD_SIZE_MAX or plain_size_max(config) < LOOP_PLAIN_SIZE_MAX:
+    if (
+        len(batch.payload) > LOOP_PAYLOAD_SIZE_MAX
+        or batch.header.record_count > LOOP_RECORD_COUNT_MAX
+        or plain_size_max(config) < LOOP_PLAIN_SIZE_MAX
+    ):
         return False
     try:
         plain = decompress(batch.header.codec, batch.payload, size_max=LOOP_PLAIN_SIZE_MAX)
@@ -60,7 +66,8 @@ def check_payload(batch: Batch, config: LogConfig) -> None:
 
     Raises:
         RecordTooLarge: it is more than `plain_size_max` once decompressed.
-        CorruptBatch: it does not decompress, or into something else than so many records.
+        CorruptBatch: it does not decompress, or into something else than so many records with
+            one offset after the other.
     """
     plain = decompress(batch.header.codec, batch.payload, size_max=plain_size_max(config))
     _check_plain(bytes(plain), batch)
@@ -76,7 +83,7 @@ def _check_plain(plain: bytes, batch: Batch) -> None:
     if len(plain) <= CUT_SIZE_MAX and count <= RUN_RECORD_COUNT:
         found = _cut_count(plain)
         if found == count:
-            _parse(plain)
+            _parse(plain, last=count)
     else:
         found = _walked_count(plain, count)
     if found != count:
@@ -125,13 +132,13 @@ def _walked_count(plain: bytes, count_max: int) -> int:
             position += size
             count += 1
             if count % RUN_RECORD_COUNT == 0 and position <= len(plain):
-                _parse(plain[start:position])
+                _parse(plain[start:position], last=count)
                 start = position
     except IndexError:
         position = len(plain) + 1
     if position > len(plain):
         raise CorruptBatch("the batch's payload ends inside a record")
-    _parse(plain[start:position])
+    _parse(plain[start:position], last=count)
     return count
 
 
@@ -150,8 +157,12 @@ def _length(plain: bytes, position: int) -> tuple[int, int]:
     raise CorruptBatch("the batch's payload has a record of impossible size")
 
 
-def _parse(run: bytes) -> None:
+def _parse(run: bytes, *, last: int) -> None:
+    """Returns if the run's records can be read, the last of them as record `last` of the batch."""
     try:
-        record_pb2.Records.FromString(run)
+        records = record_pb2.Records.FromString(run).records
     except DecodeError:
         raise CorruptBatch("the batch's payload has a record that cannot be parsed") from None
+    deltas = [record.offset_delta for record in records]
+    if deltas != list(range(last - len(deltas), last)):
+        raise CorruptBatch("the batch's records do not have one offset after the other")

@@ -2,7 +2,7 @@
 
     canonical, not compressed ────────► untouched
     canonical, compressed ────────────► opened and checked ┐
-    canonical, in another codec ──────► recompressed       │ beside the event loop, but for small
+    canonical, in another codec ──────► checked, then made │ beside the event loop, but for small
     another writer's encoding ────────► checked, canonical ┘
 
 Owns telling these apart. Appends are ordered because nothing is left to do, and so to wait for,
@@ -58,7 +58,7 @@ def _is_ready_at_once(batch: Batch, config: LogConfig) -> bool:
 
 
 def _opened(batch: Batch, config: LogConfig) -> Batch:
-    if is_compressed(batch):
+    if is_compressed(batch) or needs_recompression(batch, config):
         check_payload(batch, config)
     return recompress(batch, config)
 
