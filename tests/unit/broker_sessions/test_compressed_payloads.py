@@ -122,9 +122,7 @@ def placed(*deltas: int) -> bytes:
     ).SerializeToString()
 
 
-@pytest.mark.parametrize(
-    "deltas", [[1], [-1], [1_000_000], [0, 0], [1, 0], [0, 2]], ids=lambda deltas: str(deltas)
-)
+@pytest.mark.parametrize("deltas", [[1], [-1], [1_000_000], [0, 0], [1, 0], [0, 2]], ids=str)
 def test_records_that_are_not_where_their_batch_has_them_are_corrupt(deltas: list[int]) -> None:
     with pytest.raises(CorruptBatch, match="one offset after the other"):
         check(placed(*deltas), count=len(deltas))
