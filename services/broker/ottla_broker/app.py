@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -32,6 +32,7 @@ from ottla_broker.metadata.cluster_watch import ClusterWatch
 from ottla_broker.metadata.controller_lease import ControllerLease
 from ottla_broker.metadata.controller_link import ControllerLink
 from ottla_broker.metadata.controller_session import BrokerIdentity, ControllerSession
+from ottla_broker.metadata.dynamic_settings import DynamicSettings
 from ottla_broker.metadata.idle_alarms import IdleAlarms
 from ottla_broker.metadata.readiness import settled
 from ottla_broker.metadata.replica_plan import ReplicaPlanner
@@ -62,11 +63,18 @@ from ottla_broker.rpc.topic_auto_creation import TopicAutoCreation
 from ottla_broker.storage.filesystem import OsFilesystem
 from ottla_broker.storage.log_directory import DirectorySurroundings, StorageConfig
 from ottla_broker.storage.ports import ThreadOffload
+from ottla_runtime.broker_configs import (
+    ACCESS_LOG,
+    AUTO_CREATE_TOPICS,
+    EVENT_LOOP_LAG_MAX_MS,
+    LOG_LEVEL,
+)
 from ottla_runtime.channels import open_channel
 from ottla_runtime.clock import Clock
 from ottla_runtime.entropy import Entropy, SystemEntropy
 from ottla_runtime.failures import StartError
 from ottla_runtime.health import HealthPort
+from ottla_runtime.interceptors.access_log import AccessLines
 from ottla_runtime.process import ServiceProcess
 from ottla_runtime.version import server_version
 
@@ -206,6 +214,7 @@ class Broker:
             table, listener=config.broker_listener(), open_channel=self._open_channel
         )
         self._broker_calls = BrokerCalls(table, self._peers, node_id=self._node_id)
+        self._settings = _dynamic_settings(table, config, process, servers)
         self._sync = self._make_sync()
         self._watch = self._make_watch()
         self._session = self._make_session()
@@ -249,6 +258,7 @@ class Broker:
             rack=self._config.rack,
             server_version=server_version(),
             feature_level_max=FEATURE_LEVEL_MAX,
+            static_topic_configs=self._config.altered_topic_settings(),
         )
         return ControllerSession(
             identity,
@@ -264,6 +274,7 @@ class Broker:
         )
 
     def _changed(self, changes: TableChanges) -> None:
+        self._settings.changed(changes)
         self._sync.changed(changes)
         for hub in self._hubs:
             hub.changed(changes)
@@ -335,7 +346,7 @@ class Broker:
             self._peers,
             node_id=self._node_id,
             auto_creation=TopicAutoCreation(
-                admin.create_topics, is_enabled=self._config.auto_create_topics_enable
+                admin.create_topics, is_enabled=lambda: self._settings.is_on(AUTO_CREATE_TOPICS)
             ),
             lease_held=self._session.lease_held,
             clock=self._clock,
@@ -413,6 +424,21 @@ class Broker:
         await self._replicas.close(broker_epoch=self._session.broker_epoch)
         await self._peers.close()
         await self._metadata.link.close()
+
+
+def _dynamic_settings(
+    table: ClusterTable, config: BrokerConfig, process: ServiceProcess, servers: ListenerServers
+) -> DynamicSettings:
+    return DynamicSettings(
+        table,
+        node_id=NodeId(config.node_id),
+        static=config.dynamic_settings(),
+        apply={
+            ACCESS_LOG: lambda lines: servers.set_access_log(cast("AccessLines", lines)),
+            EVENT_LOOP_LAG_MAX_MS: lambda text: process.set_event_loop_lag_max_ms(int(text)),
+            LOG_LEVEL: process.set_log_level,
+        },
+    )
 
 
 def _channel_opener(config: BrokerConfig) -> Callable[[Endpoint], grpc.aio.Channel]:

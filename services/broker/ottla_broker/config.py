@@ -8,6 +8,7 @@ cluster's win over them.
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -15,9 +16,11 @@ from pydantic import model_validator
 
 from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, SECURITY_TLS, Endpoint
 from ottla_broker.core.log_config import INT64_MAX, LogConfig
+from ottla_runtime.broker_configs import BROKER_CONFIGS
 from ottla_runtime.config import ServiceConfig
 from ottla_runtime.listeners import parse_host_port, parse_listeners
-from ottla_runtime.settings import setting, setting_name
+from ottla_runtime.settings import field_name, setting, setting_name
+from ottla_runtime.topic_configs import TOPIC_CONFIGS
 
 CONTROLLER_PORT = 9093
 PUBLIC_LISTENER = "public"
@@ -38,6 +41,10 @@ _TOPIC_FIELDS = (
     "segment_index_bytes",
     "segment_ms",
 )
+_CONTROLLER_FIELDS = ("min_insync_replicas", "unclean_leader_election_enable")
+"""Settings of topics that the controller goes by, and not the log."""
+
+_dynamic = partial(setting, dynamic=True)
 
 
 class BrokerConfig(ServiceConfig):
@@ -65,7 +72,16 @@ class BrokerConfig(ServiceConfig):
     inter_broker_listener: str = setting(
         "", max_length=63, description="Listener that brokers use; without, the first one."
     )
-    auto_create_topics_enable: bool = setting(
+    log_level: Literal["debug", "info", "warning", "error"] = _dynamic(
+        "info", description="Least severe log lines that are written."
+    )
+    access_log: Literal["all", "failed", "none"] = _dynamic(
+        "all", description="Which calls leave their line in the log."
+    )
+    event_loop_lag_max_ms: int = _dynamic(
+        1_000, ge=10, le=60_000, description="Event loop lag from which a warning is logged."
+    )
+    auto_create_topics_enable: bool = _dynamic(
         False, description="Whether publishing to an unknown topic creates it; reading never does."
     )
     tls_certificate_path: Path | None = setting(
@@ -87,59 +103,68 @@ class BrokerConfig(ServiceConfig):
         4, ge=1, le=64, description="Threads for work that would hold the event loop up."
     )
 
-    compression_type: Literal["producer", "none", "gzip", "snappy", "lz4", "zstd"] = setting(
+    compression_type: Literal["producer", "none", "gzip", "snappy", "lz4", "zstd"] = _dynamic(
         _LOG.compression_type.value, description="Codec that topics store batches in."
     )
-    flush_on_ack: bool = setting(
+    flush_on_ack: bool = _dynamic(
         _LOG.flush_on_ack, description="Whether acks=all means flushed to disk."
     )
-    index_interval_bytes: int = setting(
+    index_interval_bytes: int = _dynamic(
         _LOG.index_interval_bytes,
         ge=0,
         le=_INT32_MAX,
         description="Bytes of a segment between two entries of its indexes.",
     )
-    max_message_bytes: int = setting(
+    max_message_bytes: int = _dynamic(
         _LOG.max_message_bytes, ge=1024, le=3_670_016, description="Largest batch as stored."
     )
-    message_timestamp_after_max_ms: int = setting(
+    message_timestamp_after_max_ms: int = _dynamic(
         _LOG.message_timestamp_after_max_ms,
         ge=0,
         le=INT64_MAX,
         description="How far a record's time may lie after the broker's clock.",
     )
-    message_timestamp_before_max_ms: int = setting(
+    message_timestamp_before_max_ms: int = _dynamic(
         _LOG.message_timestamp_before_max_ms,
         ge=0,
         le=INT64_MAX,
         description="How far a record's time may lie before the broker's clock.",
     )
-    message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = setting(
+    message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = _dynamic(
         _LOG.message_timestamp_type.value, description="Whose clock gives records their time."
     )
-    retention_bytes: int = setting(
+    retention_bytes: int = _dynamic(
         _LOG.retention_bytes,
         ge=-1,
         le=INT64_MAX,
         description="Size that a partition is trimmed to; -1: no such limit.",
     )
-    retention_ms: int = setting(
+    retention_ms: int = _dynamic(
         _LOG.retention_ms,
         ge=-1,
         le=INT64_MAX,
         description="How long records are kept at least; -1: for ever.",
     )
-    segment_bytes: int = setting(
+    segment_bytes: int = _dynamic(
         _LOG.segment_bytes, ge=1024, le=_INT32_MAX, description="Size at which a segment ends."
     )
-    segment_index_bytes: int = setting(
+    segment_index_bytes: int = _dynamic(
         _LOG.segment_index_bytes,
         ge=64,
         le=_INT32_MAX,
         description="Size of an offset index at which its segment ends.",
     )
-    segment_ms: int = setting(
+    segment_ms: int = _dynamic(
         _LOG.segment_ms, ge=1, le=INT64_MAX, description="Age at which a segment ends."
+    )
+    min_insync_replicas: int | None = _dynamic(
+        None,
+        ge=1,
+        le=32_767,
+        description="Fewest in-sync replicas that take acks=all; without, 2 of 3 or more, else 1.",
+    )
+    unclean_leader_election_enable: bool = _dynamic(
+        False, description="Whether a replica that may lack records may lead when no other can."
     )
 
     @model_validator(mode="after")
@@ -192,8 +217,22 @@ class BrokerConfig(ServiceConfig):
         """Where logs lie."""
         return self.log_dirs or (self.data_dir / "logs",)
 
+    def dynamic_settings(self) -> dict[str, str]:
+        """The static values of the broker's own settings that can be altered while it runs."""
+        return {name: _text(getattr(self, field_name(name))) for name in BROKER_CONFIGS}
+
+    def altered_topic_settings(self) -> dict[str, str]:
+        """The static values of topics' settings that aren't the defaults, for the controller."""
+        given = {setting_name(field): getattr(self, field) for field in _CONTROLLER_FIELDS}
+        values = self.topic_settings() | {
+            name: _text(value) for name, value in given.items() if value is not None
+        }
+        return {
+            name: value for name, value in values.items() if value != TOPIC_CONFIGS[name].default
+        }
+
     def topic_settings(self) -> dict[str, str]:
-        """The static values of topics' settings, under Kafka's names."""
+        """The static values of the settings of topics' logs, under Kafka's names."""
         return {setting_name(field): _text(getattr(self, field)) for field in _TOPIC_FIELDS}
 
 

@@ -31,6 +31,7 @@ from ottla_runtime.entropy import Entropy
 from ottla_runtime.failures import StartError, listen_failed
 from ottla_runtime.grpc_server import add_health_and_reflection, mark_serving
 from ottla_runtime.interceptors import standard_interceptors
+from ottla_runtime.interceptors.access_log import AccessLines, AccessLogInterceptor
 from ottla_runtime.interceptors.authorizer import AllowAll
 from ottla_runtime.listeners import advertised_endpoints, format_host_port
 
@@ -57,8 +58,15 @@ class Servicers:
 class ListenerServers:
     """All servers of the broker: bound by `bind`, then filled, started and stopped."""
 
-    def __init__(self, bound: Sequence[tuple[Endpoint, Server]], *, config: BrokerConfig) -> None:
+    def __init__(
+        self,
+        bound: Sequence[tuple[Endpoint, Server]],
+        *,
+        config: BrokerConfig,
+        access_logs: Sequence[AccessLogInterceptor],
+    ) -> None:
         self._bound = tuple(bound)
+        self._access_logs = access_logs
         self._config = config
         self._health: list[health.aio.HealthServicer] = []
 
@@ -70,22 +78,23 @@ class ListenerServers:
             StartError: a port can't be had, or a certificate can't be used.
         """
         bound: list[tuple[Endpoint, Server]] = []
+        access_logs: list[AccessLogInterceptor] = []
         for listener in config.listeners():
-            server = Server(
-                interceptors=standard_interceptors(
-                    clock=clock,
-                    entropy=entropy,
-                    authorizer=AllowAll(),
-                    access_log=config.access_log,
-                    trusts_forwarded=config.is_for_services(listener.listener),
-                )
+            interceptors = standard_interceptors(
+                clock=clock,
+                entropy=entropy,
+                authorizer=AllowAll(),
+                access_log=config.access_log,
+                trusts_forwarded=config.is_for_services(listener.listener),
             )
+            access_logs.append(interceptors[0])
+            server = Server(interceptors=interceptors)
             port = _bind(server, listener, config)
             taken = Endpoint()
             taken.CopyFrom(listener)
             taken.port = port
             bound.append((taken, server))
-        return cls(bound, config=config)
+        return cls(bound, config=config, access_logs=access_logs)
 
     @property
     def port(self) -> int:
@@ -120,6 +129,11 @@ class ListenerServers:
         if servicers.broker is not None:
             broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicers.broker, server)
         self._health.append(add_health_and_reflection(server, PUBLIC_SERVICES))
+
+    def set_access_log(self, lines: AccessLines) -> None:
+        """Let other calls than so far leave their line in the log."""
+        for each in self._access_logs:
+            each.lines = lines
 
     async def start(self) -> None:
         """Take connections; health says that nothing serves yet."""

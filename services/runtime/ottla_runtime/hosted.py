@@ -97,6 +97,9 @@ class _HostedProcess(ServiceProcess):
         super().__init__(config, supervisor=supervisor, clock=clock)
         self._on_ready = on_ready
 
+    def set_log_level(self, level: str) -> None:
+        """Leave it: what is written of the lines is the host's to say."""
+
     def report_ready(self, *, port: int, health_port: int) -> None:
         _logger.info("service.ready", **{fields.PORT: port, "health_port": health_port})
         self._on_ready(ReadyPorts(port, health_port))

@@ -62,6 +62,16 @@ def configure_logs(
     sys.unraisablehook = _log_unraisable
 
 
+def set_log_level(level: str) -> None:
+    """Make another level the least severe that is written, from the next line on."""
+    least = _LEVELS[level]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(least))
+    root = logging.getLogger()
+    for handler in root.handlers:
+        handler.setLevel(least)
+    root.setLevel(max(least, logging.WARNING))
+
+
 def _log_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """What Python can only print, such as a failure in a destructor, is a line like any other."""
     error = unraisable.exc_value

@@ -20,7 +20,8 @@ class LoopLagWatch:
 
     def __init__(self, *, clock: Clock, lag_max_ms: int) -> None:
         self._clock = clock
-        self._lag_max_ms = lag_max_ms
+        self.lag_max_ms = lag_max_ms
+        """Lag from which a warning is logged; may become another while it watches."""
         self._last_lag_ms = 0
 
     @property
@@ -34,5 +35,5 @@ class LoopLagWatch:
             due_ms = self._clock.monotonic_ms() + _INTERVAL_MS
             await self._clock.sleep_until(due_ms)
             self._last_lag_ms = self._clock.monotonic_ms() - due_ms
-            if self._last_lag_ms > self._lag_max_ms:
+            if self._last_lag_ms > self.lag_max_ms:
                 _logger.warning("event_loop.lagged", **{fields.LAG_MS: self._last_lag_ms})

@@ -29,7 +29,7 @@ from ottla_runtime.config import ServiceConfig, load
 from ottla_runtime.config_output import as_help, as_json, as_table
 from ottla_runtime.config_sources import ConfigError
 from ottla_runtime.failures import StartError, TaskFailedError
-from ottla_runtime.logs import configure_logs
+from ottla_runtime.logs import configure_logs, set_log_level
 from ottla_runtime.loop_lag import LoopLagWatch
 from ottla_runtime.operating_system import (
     PARENT_DIED,
@@ -60,17 +60,24 @@ class ServiceProcess:
         supervisor: Supervisor,
         clock: Clock,
         ready_pipe: ReadyPipe | None = None,
+        lag_watch: LoopLagWatch | None = None,
     ) -> None:
         self.supervisor = supervisor
         """Runs the service's tasks; one that dies ends the service."""
         self.clock = clock
         self._config = config
         self._ready_pipe = ready_pipe or ReadyPipe(None)
+        self._lag_watch = lag_watch
         self._drain = asyncio.Event()
 
     def request_drain(self) -> None:
         """Begin the orderly end, as SIGTERM does."""
         self._drain.set()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the service should end in good order."""
+        return self._drain.is_set()
 
     async def drain_requested(self) -> None:
         """Returns once the service should end in good order."""
@@ -82,6 +89,15 @@ class ServiceProcess:
         Saying the same again is for nothing.
         """
         self._ready_pipe.waiting(why)
+
+    def set_log_level(self, level: str) -> None:
+        """Make another level the least severe that this process writes."""
+        set_log_level(level)
+
+    def set_event_loop_lag_max_ms(self, lag_max_ms: int) -> None:
+        """Warn of another lag of the event loop than so far."""
+        if self._lag_watch is not None:
+            self._lag_watch.lag_max_ms = lag_max_ms
 
     def report_ready(self, *, port: int, health_port: int) -> None:
         """Say once that the service is ready to serve: in the log, and to `ready_fd` if given."""
@@ -187,8 +203,14 @@ def _loop_factory(event_loop: EventLoop) -> Callable[[], asyncio.AbstractEventLo
 async def _run(config: _Config, main: Main[_Config], ready_pipe: ReadyPipe) -> int:
     clock = SystemClock()
     async with Supervisor() as supervisor:
-        process = ServiceProcess(config, supervisor=supervisor, clock=clock, ready_pipe=ready_pipe)
         lag_watch = LoopLagWatch(clock=clock, lag_max_ms=config.event_loop_lag_max_ms)
+        process = ServiceProcess(
+            config,
+            supervisor=supervisor,
+            clock=clock,
+            ready_pipe=ready_pipe,
+            lag_watch=lag_watch,
+        )
         supervisor.start("loop-lag", lag_watch.run(), may_end=False)
         main_task = supervisor.start_task(config.service, main(process, config))
         stop = _Stop(process, supervisor, main_task, config.drain_timeout_ms)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from ottla_runtime.logs import configure_logs
+from ottla_runtime.logs import configure_logs, set_log_level
 
 
 class Lines:
@@ -105,3 +105,14 @@ def test_what_python_can_only_print_becomes_a_line(lines: Lines) -> None:
     del del_me
     (line,) = lines.read()
     assert (line["event"], line["error"]) == ("error.ignored", "ValueError: not yet")
+
+
+def test_another_level_holds_from_the_next_line_on(lines: Lines) -> None:
+    logger = structlog.get_logger()
+    logger.info("before.seen")
+    set_log_level("error")
+    logger.warning("between.hidden")
+    logging.getLogger("library").warning("hidden too")
+    set_log_level("debug")
+    logger.debug("after.seen")
+    assert [line["event"] for line in lines.read()] == ["before.seen", "after.seen"]

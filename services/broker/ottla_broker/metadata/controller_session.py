@@ -11,7 +11,7 @@ Owns the broker epoch, the lease, and what heartbeats carry. Does not own the me
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,8 @@ class BrokerIdentity:
     rack: str
     server_version: str
     feature_level_max: int
+    static_topic_configs: Mapping[str, str]
+    """Settings of topics that it was started with, where they differ from the defaults."""
 
 
 class LogDirectories(Protocol):
@@ -220,6 +222,7 @@ class ControllerSession:
             clean_shutdown_epoch=clean_epoch,
             server_version=identity.server_version,
             feature_level_max=identity.feature_level_max,
+            static_topic_configs=identity.static_topic_configs,
         )
 
     async def _keep_alive(self) -> None:

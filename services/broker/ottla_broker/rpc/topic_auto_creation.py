@@ -20,10 +20,15 @@ CreateTopics = Callable[
 class TopicAutoCreation:
     """Creates topics with the cluster's defaults."""
 
-    def __init__(self, create_topics: CreateTopics, *, is_enabled: bool) -> None:
+    def __init__(self, create_topics: CreateTopics, *, is_enabled: Callable[[], bool]) -> None:
         self._create_topics = create_topics
-        self.is_enabled = is_enabled
+        self._is_enabled = is_enabled
         self._running: dict[str, asyncio.Event] = {}
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the broker is set so at the moment."""
+        return self._is_enabled()
 
     async def create(self, name: str, *, principal: str) -> None:
         """Return once the topic of that name shows here.

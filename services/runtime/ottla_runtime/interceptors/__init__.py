@@ -7,13 +7,9 @@ servicer.
 
 from __future__ import annotations
 
-from typing import Literal
-
-import grpc
-
 from ottla_runtime.clock import Clock
 from ottla_runtime.entropy import Entropy
-from ottla_runtime.interceptors.access_log import AccessLogInterceptor
+from ottla_runtime.interceptors.access_log import AccessLines, AccessLogInterceptor
 from ottla_runtime.interceptors.authorizer import AuthorizationInterceptor, Authorizer
 from ottla_runtime.interceptors.errors import ErrorInterceptor
 
@@ -23,16 +19,16 @@ def standard_interceptors(
     clock: Clock,
     entropy: Entropy,
     authorizer: Authorizer,
-    access_log: Literal["all", "failed", "none"],
+    access_log: AccessLines,
     trusts_forwarded: bool,
-) -> tuple[grpc.aio.ServerInterceptor, ...]:
+) -> tuple[AccessLogInterceptor, ErrorInterceptor, AuthorizationInterceptor]:
     """What every service puts around its servicers, outermost first.
 
     Args:
         clock: for durations.
         entropy: for incident ids.
         authorizer: who may do what.
-        access_log: which calls leave a line.
+        access_log: which calls leave a line, until the interceptor is told otherwise.
         trusts_forwarded: whether a caller may name another principal it speaks for; only where
             callers are services of the cluster.
     """

@@ -21,24 +21,25 @@ from ottla_runtime.clock import Clock
 from ottla_runtime.interceptors.principal import ANONYMOUS, principal_of
 from ottla_runtime.interceptors.scoped import Context, Continuation, Handler, ScopedInterceptor
 
+AccessLines = Literal["all", "failed", "none"]
+
 _logger = structlog.get_logger(__name__)
 
 
 class AccessLogInterceptor(ScopedInterceptor):
     """Writes the line of each call, of each failed call, or of none."""
 
-    def __init__(
-        self, *, clock: Clock, lines: Literal["all", "failed", "none"], trusts_forwarded: bool
-    ) -> None:
+    def __init__(self, *, clock: Clock, lines: AccessLines, trusts_forwarded: bool) -> None:
         super().__init__()
+        self.lines: AccessLines = lines
+        """Which calls leave a line; may become another while calls run."""
         self._clock = clock
-        self._lines = lines
         self._trusts_forwarded = trusts_forwarded
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        if self._lines == "none":
+        if self.lines == "none":
             return await continuation(handler_call_details)
         return await super().intercept_service(continuation, handler_call_details)
 
@@ -54,7 +55,9 @@ class AccessLogInterceptor(ScopedInterceptor):
     ) -> None:
         """Write the line of a call, if such calls have one."""
         is_technical = caller[fields.METHOD].startswith("/grpc.")
-        if code is StatusCode.OK and (self._lines == "failed" or is_technical):
+        if self.lines == "none":
+            return
+        if code is StatusCode.OK and (self.lines == "failed" or is_technical):
             return
         line = {**caller, fields.CODE: code.name, fields.DURATION_MS: duration_ms}
         if reason:
