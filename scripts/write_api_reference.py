@@ -93,15 +93,34 @@ PAGES: Mapping[str, Page] = {
                 Entry(name, f"{_CLIENT}.admin_items")
                 for name in (
                     "ottla.NewTopic",
+                    "ottla.NewPartitions",
                     "TopicResult",
                     "TopicListing",
                     "TopicDescription",
                     "PartitionDescription",
                     "ClusterDescription",
                     "BrokerDescription",
+                    "ControllerDescription",
+                )
+            ),
+            *(
+                Entry(name, f"{_CLIENT}.admin_config_items")
+                for name in (
+                    "ottla.ConfigResource",
+                    "ottla.ConfigChange",
                     "ConfigResult",
                     "ConfigEntry",
+                    "ConfigSynonym",
+                    "AlteredConfigs",
+                )
+            ),
+            *(
+                Entry(name, f"{_CLIENT}.admin_log_items")
+                for name in (
                     "DeletedRecords",
+                    "LogDirectoryDescription",
+                    "LogDirectoryReplica",
+                    "ImportedMetadata",
                 )
             ),
             Entry("ottla.Tls", f"{_CLIENT}.tls"),

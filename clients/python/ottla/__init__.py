@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ottla import blocking as blocking
     from ottla.client.admin import Admin
-    from ottla.client.admin_items import NewTopic
+    from ottla.client.admin_config_items import ConfigChange, ConfigResource
+    from ottla.client.admin_items import NewPartitions, NewTopic
     from ottla.client.consumer import Consumer
     from ottla.client.core.partitioners import Partitioner, RoundRobinPartitioner
     from ottla.client.core.positions import TopicPartition
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Admin",
+    "ConfigChange",
+    "ConfigResource",
     "Consumer",
     "ConsumerInterceptor",
     "ConsumerRecord",
     "Deliveries",
     "Delivery",
     "Deserializer",
+    "NewPartitions",
     "NewTopic",
     "OttlaError",
     "Partitioner",
@@ -53,12 +57,15 @@ __all__ = [
 
 _HOMES = {
     "Admin": "ottla.client.admin",
+    "ConfigChange": "ottla.client.admin_config_items",
+    "ConfigResource": "ottla.client.admin_config_items",
     "Consumer": "ottla.client.consumer",
     "ConsumerInterceptor": "ottla.client.received_records",
     "ConsumerRecord": "ottla.client.core.record_columns",
     "Deliveries": "ottla.client.deliveries",
     "Delivery": "ottla.client.deliveries",
     "Deserializer": "ottla.client.received_records",
+    "NewPartitions": "ottla.client.admin_items",
     "NewTopic": "ottla.client.admin_items",
     "OttlaError": "ottla.protocol.errors",
     "Partitioner": "ottla.client.core.partitioners",

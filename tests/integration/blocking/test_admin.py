@@ -18,6 +18,8 @@ FACES = [
     (AsyncConsumer, blocking.Consumer),
     (AsyncProducer, blocking.Producer),
 ]
+CUT_DIFFERENTLY = {"import_metadata"}
+"""Its argument is asked for in the caller's thread, so it can't be an asynchronous one."""
 
 
 def test_topics_and_settings_are_operated(cluster: ClusterProcess) -> None:
@@ -30,6 +32,10 @@ def test_topics_and_settings_are_operated(cluster: ClusterProcess) -> None:
         (described,) = admin.describe_topics(["new"])
         assert len(described.partitions) == 2
         assert len(admin.describe_cluster().brokers) == 1
+        (deleted,) = admin.delete_records({("new", 1): -1})
+        assert (deleted.partition, deleted.log_start_offset, deleted.error) == (1, 0, None)
+        (directory,) = admin.describe_log_directories()
+        assert directory.is_online
         admin.delete_topic("new")
         with pytest.raises(UnknownTopicOrPartition):
             admin.delete_topic("new")
@@ -37,8 +43,9 @@ def test_topics_and_settings_are_operated(cluster: ClusterProcess) -> None:
 
 @pytest.mark.parametrize(("awaited", "waiting"), FACES)
 def test_both_faces_have_the_same_names_and_arguments(awaited: type, waiting: type) -> None:
-    for name, method in vars(awaited).items():
-        if name.startswith("_") or not callable(method):
+    for name in dir(awaited):
+        method = getattr(awaited, name)
+        if name.startswith("_") or not callable(method) or name in CUT_DIFFERENTLY:
             continue
         theirs = inspect.signature(method).parameters
         ours = inspect.signature(getattr(waiting, name)).parameters

@@ -6,14 +6,15 @@ is None where it succeeded; partial success is normal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ottla.api.admin.v1 import admin_pb2
+from ottla.api.cluster.v1 import cluster_pb2
 from ottla.api.error.v1 import error_pb2
 from ottla.client.core.addresses import Address
 from ottla.protocol.error_details import from_proto
-from ottla.protocol.errors import InvalidConfig, OttlaError
+from ottla.protocol.errors import OttlaError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,28 @@ class NewTopic:
             replication_factor=self.replication_factor,
             configs=dict(self.configs),
             assignments=[admin_pb2.ReplicaAssignment(node_ids=each) for each in self.assignments],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewPartitions:
+    """More partitions for a topic."""
+
+    name: str
+    partition_count: int
+    """How many it shall have in all."""
+    assignments: Sequence[Sequence[int]] = ()
+    """Node ids for each new partition, the preferred leader first; none: the cluster decides."""
+    expected_version: int = 0
+    """Only if the topic is of this version, which `describe_topics` tells; 0: any."""
+
+    def message(self) -> admin_pb2.NewPartitions:
+        """As it travels."""
+        return admin_pb2.NewPartitions(
+            topic=admin_pb2.TopicRef(name=self.name),
+            partition_count=self.partition_count,
+            assignments=[admin_pb2.ReplicaAssignment(node_ids=each) for each in self.assignments],
+            expected_version=self.expected_version,
         )
 
 
@@ -105,51 +128,29 @@ class BrokerDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class ControllerDescription:
+    """A controller as operators see it."""
+
+    node_id: int
+    addresses: dict[str, Address]
+    """By listener."""
+    is_active: bool
+    """The one that decides; the others stand by."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterDescription:
     """The cluster."""
 
     cluster_id: str
     brokers: tuple[BrokerDescription, ...]
+    controllers: tuple[ControllerDescription, ...]
     controller_node_id: int | None
     """The active one."""
     topic_count: int
     partition_count: int
     feature_level: int
     metadata_store: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigEntry:
-    """A setting; `value` is empty if it is sensitive."""
-
-    name: str
-    value: str
-    source: str
-    """ "topic", "broker", "cluster", "static" or "default"."""
-    is_dynamic: bool
-    is_sensitive: bool
-    documentation: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigResult:
-    """The settings of one resource."""
-
-    kind: str
-    name: str
-    entries: tuple[ConfigEntry, ...]
-    version: int
-    error: OttlaError | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeletedRecords:
-    """What became of one partition."""
-
-    topic: str
-    partition: int
-    log_start_offset: int
-    error: OttlaError | None
 
 
 def item_error(item: object) -> OttlaError | None:
@@ -160,15 +161,8 @@ def item_error(item: object) -> OttlaError | None:
     return None
 
 
-def config_resource(kind: str, name: str) -> admin_pb2.ConfigResource:
-    """What settings belong to: "topic", "broker" or "cluster". Raises InvalidConfig."""
-    number = dict(admin_pb2.ConfigResourceKind.items()).get(f"CONFIG_RESOURCE_KIND_{kind.upper()}")
-    if not number:
-        raise InvalidConfig(f"settings belong to a topic, broker or cluster, not to {kind!r}")
-    return admin_pb2.ConfigResource(kind=admin_pb2.ConfigResourceKind.ValueType(number), name=name)
-
-
-def _word(name: str, prefix: str) -> str:
+def word(name: str, prefix: str) -> str:
+    """The word that people use for a value of an enumeration."""
     return name.removeprefix(prefix).lower()
 
 
@@ -188,7 +182,7 @@ def topic_description(item: admin_pb2.TopicDescription) -> TopicDescription:
         replication_factor=item.replication_factor,
         is_internal=item.internal,
         configs=dict(item.configs),
-        durability=_word(admin_pb2.Durability.Name(item.durability), "DURABILITY_"),
+        durability=word(admin_pb2.Durability.Name(item.durability), "DURABILITY_"),
         version=item.version,
         error=item_error(item),
         partitions=[_partition(each) for each in item.partitions],
@@ -212,6 +206,10 @@ def cluster_description(answer: admin_pb2.DescribeClusterResponse) -> ClusterDes
     return ClusterDescription(
         cluster_id=answer.cluster_id,
         brokers=tuple(_broker(each) for each in answer.brokers),
+        controllers=tuple(
+            ControllerDescription(each.node_id, _addresses(each.endpoints), each.active)
+            for each in answer.controllers
+        ),
         controller_node_id=active[0] if active else None,
         topic_count=answer.topic_count,
         partition_count=answer.partition_count,
@@ -223,32 +221,14 @@ def cluster_description(answer: admin_pb2.DescribeClusterResponse) -> ClusterDes
 def _broker(item: admin_pb2.BrokerDescription) -> BrokerDescription:
     return BrokerDescription(
         node_id=item.node_id,
-        addresses={each.listener: Address(each.host, each.port) for each in item.endpoints},
+        addresses=_addresses(item.endpoints),
         rack=item.rack,
-        state=_word(admin_pb2.BrokerState.Name(item.state), "BROKER_STATE_"),
+        state=word(admin_pb2.BrokerState.Name(item.state), "BROKER_STATE_"),
         leader_count=item.leader_count,
         replica_count=item.replica_count,
         server_version=item.server_version,
     )
 
 
-def config_result(item: admin_pb2.DescribeConfigsResult) -> ConfigResult:
-    """One resource's settings, as they came."""
-    return ConfigResult(
-        kind=_word(admin_pb2.ConfigResourceKind.Name(item.resource.kind), "CONFIG_RESOURCE_KIND_"),
-        name=item.resource.name,
-        entries=tuple(_entry(each) for each in item.entries),
-        version=item.version,
-        error=item_error(item),
-    )
-
-
-def _entry(item: admin_pb2.ConfigEntry) -> ConfigEntry:
-    return ConfigEntry(
-        name=item.name,
-        value=item.value,
-        source=_word(admin_pb2.ConfigSource.Name(item.source), "CONFIG_SOURCE_"),
-        is_dynamic=item.dynamic,
-        is_sensitive=item.sensitive,
-        documentation=item.documentation,
-    )
+def _addresses(endpoints: Iterable[cluster_pb2.Endpoint]) -> dict[str, Address]:
+    return {each.listener: Address(each.host, each.port) for each in endpoints}
