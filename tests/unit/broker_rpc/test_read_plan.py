@@ -203,6 +203,17 @@ def test_damage_on_disk_is_told_from_a_bad_request() -> None:
         read(bytes(data), cursor())
 
 
+@pytest.mark.parametrize("size", [10, RESPONSE_SIZE_MAX // 4], ids=["one run", "several runs"])
+def test_what_is_whole_before_a_damaged_batch_is_sent_before_the_error(size: int) -> None:
+    data = bytearray(batches(3, 2, 1, size=size))
+    data[len(batches(3, 2, size=size)) - 1] ^= 1
+    place = cursor(1)
+    messages = read(bytes(data), place)
+    assert (offsets(messages), place.next_offset) == ([1, 2], 3)
+    with pytest.raises(CorruptLog, match="offset 3"):
+        read(bytes(data), place)
+
+
 def test_a_batch_that_inflates_beyond_bounds_is_refused_and_says_what_to_do() -> None:
     data = batches(2, size=DECOMPRESSED_SIZE_MAX // 2, codec=Codec.ZSTD)
     with pytest.raises(RecordTooLarge, match="READ_FORMAT_BATCHES"):

@@ -94,34 +94,47 @@ class RecordsDecoding:
 
 
 def _decoded(data: bytes, cursor: ReadCursor, bounds: _Bounds) -> Iterator[_Run]:
+    """Runs of records; those before a batch that can't be decoded come first, and end the slice.
+
+    The reader who comes back for more then meets the error.
+    """
     from_offset = next_offset = cursor.next_offset
     run: list[record_pb2.PlainRecord] = []
     size = 0
     left = cursor.records_left
     stop = cursor.stop_offset
-    for batch in iter_batches(data):
-        for record in _records(batch, from_offset, bounds):
-            if left == 0:
-                break
-            if stop is not None and record.offset >= stop:
-                next_offset = stop
-                break
-            record_size = _size(record)
-            if run and (
-                size + record_size > bounds.message_size_max or len(run) >= RESPONSE_RECORDS_MAX
-            ):
-                yield _Run(run, next_offset, size, is_last=False)
-                run, size = [], 0
-            run.append(record)
-            size += record_size
-            next_offset = record.offset + 1
-            left = None if left is None else left - 1
-        else:  # also what compaction took away at the batch's end is behind the reader
-            next_offset = batch.header.next_offset
-            if stop is not None:
-                next_offset = min(next_offset, max(stop, from_offset))
-            continue
-        break
+    whole = (0, 0, from_offset)
+    try:
+        for batch in iter_batches(data):
+            whole = (len(run), size, next_offset)
+            for record in _records(batch, from_offset, bounds):
+                if left == 0:
+                    break
+                if stop is not None and record.offset >= stop:
+                    next_offset = stop
+                    break
+                record_size = _size(record)
+                if run and (
+                    size + record_size > bounds.message_size_max or len(run) >= RESPONSE_RECORDS_MAX
+                ):
+                    yield _Run(run, next_offset, size, is_last=False)
+                    run, size = [], 0
+                    whole = (0, 0, next_offset)
+                run.append(record)
+                size += record_size
+                next_offset = record.offset + 1
+                left = None if left is None else left - 1
+            else:  # also what compaction took away at the batch's end is behind the reader
+                next_offset = batch.header.next_offset
+                if stop is not None:
+                    next_offset = min(next_offset, max(stop, from_offset))
+                continue
+            break
+    except (CorruptLog, RecordTooLarge):
+        count, size, next_offset = whole
+        if next_offset == from_offset:
+            raise
+        del run[count:]
     if run or next_offset > from_offset:
         yield _Run(run, next_offset, size, is_last=True)
 
