@@ -39,6 +39,7 @@ lint: setup ## Check style, formatting, types and the direction of imports
 
 .PHONY: test
 test: setup ## Run the tests (ARGS goes to pytest); the list of skips comes last
+	@sh scripts/install_etcd.sh
 	@.venv/bin/python -m pytest $(ARGS)
 
 .PHONY: bench
@@ -65,6 +66,7 @@ docs: setup ## Rewrite the pages made from settings, docstrings and commands
 verify: setup lint ## Run every check there is: lint, protos, tests, wheel, runtimes
 	@$(MAKE) --no-print-directory proto ARGS=--check
 	@.venv/bin/python scripts/check_protos.py
+	@sh scripts/install_etcd.sh
 	@OTTLA_CRASH_SECONDS=60 .venv/bin/python -m pytest $(ARGS)
 	@.venv/bin/python scripts/check_wheel.py
 	@.venv/bin/python scripts/check_runtimes.py

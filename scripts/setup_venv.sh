@@ -18,9 +18,7 @@ cd "$(dirname "$0")/.."
 unset PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET || true
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
-say() { printf '%s\n' "$*" >&2; }
-
-fail() { say "ottla: $*"; exit 1; }
+. scripts/apt_packages.sh
 
 usable() {
     command -v "$1" >/dev/null 2>&1 &&
@@ -46,28 +44,10 @@ find_python() {
     done
 }
 
-# The lists have a lock of their own, for which apt-get does not wait by itself.
-update_package_lists() {
-    attempts=0
-    until messages=$(LC_ALL=C apt-get -qq update 2>&1); do
-        attempts=$((attempts + 1))
-        case $messages in
-            *"Could not get lock"*) [ "$attempts" -lt 60 ] || fail "apt-get update: $messages" ;;
-            *) fail "apt-get update: $messages" ;;
-        esac
-        sleep 5
-    done
-}
-
 install_python() {
-    install='apt-get install -y --no-install-recommends python3-venv'
     command -v apt-get >/dev/null 2>&1 || fail "needs Python 3.11 or newer with its venv module"
-    [ "$(id -u)" = 0 ] || fail "python3-venv is missing; run: sudo apt-get update && sudo $install"
-    say "Installing python3-venv"
-    export DEBIAN_FRONTEND=noninteractive
-    update_package_lists
-    # shellcheck disable=SC2086 # the words of the command are meant to split
-    messages=$($install -qq -o DPkg::Lock::Timeout=300 </dev/null 2>&1) || fail "$install: $messages"
+    [ "$(id -u)" = 0 ] || fail "python3-venv is missing; run: $(install_line python3-venv)"
+    install_packages python3-venv
 }
 
 python=$(find_python)

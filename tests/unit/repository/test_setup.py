@@ -41,6 +41,7 @@ class BareMachine:
         script = (ROOT / "scripts" / "setup_venv.sh").read_text(encoding="utf-8")
         hidden = script.replace("/usr/bin/python3", "/nonexistent/python3")
         (self.checkout / "scripts" / "setup_venv.sh").write_text(hidden, encoding="utf-8")
+        shutil.copy(ROOT / "scripts" / "apt_packages.sh", self.checkout / "scripts")
         (self.checkout / "pyproject.toml").touch()
         (self.checkout / "some.lock").write_text("# nothing\n", encoding="utf-8")
         for tool in TOOLS:
