@@ -44,6 +44,7 @@ def test_a_record_is_acknowledged_with_its_place(cluster: ClusterProcess, topic:
         assert delivery.done()
         assert delivery.result(timeout_ms=0) == (topic, 0, 0, 7)
         assert producer.send(topic, None, key=b"k").result().offset == 1
+        assert producer.send_many(topic, [b"v"], timestamp_ms=0).result() == [(topic, 0, 2, 0)]
 
 
 def test_everything_is_delivered_in_order_when_the_block_ends(

@@ -214,6 +214,43 @@ async def test_serializers_and_interceptors_work_end_to_end() -> None:
         assert stamping.done[0] == ("single", 0, 0)
 
 
+class Failing:
+    """Callbacks of an application that is wrong in all of them."""
+
+    def on_send(self, record: PreparedRecord) -> PreparedRecord:
+        return record
+
+    def on_done(self, topic: str, partition: int, *, first: Any, error: Any) -> None:
+        raise LookupError("on_done")
+
+    def partition(self, topic: str, **_: object) -> int:
+        return 0
+
+    def batch_sealed(self, topic: str, partition: int) -> None:
+        raise LookupError("batch_sealed")
+
+    def on_error(self, error: OttlaError) -> None:
+        raise LookupError("on_error")
+
+
+async def test_callbacks_that_fail_cost_no_record(caplog: pytest.LogCaptureFixture) -> None:
+    failing = Failing()
+    async with small_topics() as cluster:
+        async with Producer(
+            cluster.bootstrap,
+            interceptors=[failing],
+            partitioner=failing,
+            on_error=failing.on_error,
+        ) as producer:
+            _ = await producer.send("small", b"x" * 2_000)
+            with pytest.raises(RecordTooLarge):
+                await producer.flush()
+            receipts = [await (await producer.send("single", b"%d" % each)) for each in range(3)]
+        assert [receipt.offset for receipt in receipts] == [0, 1, 2]
+        for name in ("batch_sealed", "on_done", "on_error"):
+            assert f"the application's {name} failed" in caplog.text
+
+
 async def test_an_admin_creates_lists_and_deletes() -> None:
     async with small_topics() as cluster, Admin(cluster.bootstrap) as admin:
         created = await admin.create_topic("new", partition_count=3, configs={"retention.ms": "1"})

@@ -106,6 +106,42 @@ def test_interceptors_see_bytes_one_after_the_other() -> None:
     assert prepared == ("t", b"5", b"v", (("seen", b"1"), ("seen", b"1")), 2, 9)
 
 
+class _Spoiling:
+    """Makes something else of every record."""
+
+    def __init__(self, made: object) -> None:
+        self._made = made
+
+    def on_send(self, record: PreparedRecord) -> PreparedRecord:
+        return self._made  # type: ignore[return-value]  # wrong on purpose
+
+    def on_done(self, topic: str, partition: int, *, first: object, error: object) -> None:
+        raise NotImplementedError
+
+
+GOOD = PreparedRecord("t", b"k", b"v", (), None, 9)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        None,
+        ("t", b"k", b"v", (), None, 9),
+        GOOD._replace(value="text"),  # type: ignore[arg-type]  # wrong on purpose
+        GOOD._replace(key=5),  # type: ignore[arg-type]  # wrong on purpose
+        GOOD._replace(headers=(("a", "text"),)),  # type: ignore[arg-type]  # wrong on purpose
+        GOOD._replace(timestamp_ms=-1),
+    ],
+    ids=["none", "tuple", "value", "key", "headers", "time"],
+)
+def test_what_interceptors_make_of_a_record_is_checked_before_it_is_queued(made: object) -> None:
+    preparation = Preparation(
+        key_serializer=None, value_serializer=None, interceptors=[_Spoiling(made)]
+    )
+    with pytest.raises(InvalidRequest):
+        preparation.prepare("t", b"k", b"v", [], partition=None, timestamp_ms=9)
+
+
 def test_keys_live_where_their_hash_says_and_the_rest_sticks_until_a_batch_is_sealed() -> None:
     chooser = StickyPartitioner(random.Random(1))
 

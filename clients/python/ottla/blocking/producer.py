@@ -257,7 +257,7 @@ class Producer(Face[AsyncProducer[bytes, bytes]], Generic[K, V]):
                     parts.append(delivery)
                 continue
             self._know(topic, partition)
-            time_ms = time_fixed or time.time_ns() // 1_000_000
+            time_ms = time.time_ns() // 1_000_000 if time_fixed is None else time_fixed
             for items, size in self._cutter.cut(topic, chunk):
                 portion = Portion(
                     self._hand_over,

@@ -14,6 +14,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, Unpack, cast, overload
 
+from ottla.client.application_calls import HarmlessInterceptor, HarmlessPartitioner, harmless
 from ottla.client.clock import Clock, SystemClock
 from ottla.client.cluster_access import ClusterAccess
 from ottla.client.core.outgoing_batch import record_size
@@ -119,9 +120,9 @@ class Producer(Generic[K, V]):
         self._sending = Sending(
             self._access,
             settings,
-            partitioner=chooser,
-            interceptors=interceptors,
-            on_error=on_error,
+            partitioner=HarmlessPartitioner(chooser),
+            interceptors=[HarmlessInterceptor(each) for each in interceptors],
+            on_error=None if on_error is None else harmless(on_error, name="on_error"),
             clock=clock,
             chance=chance,
         )
@@ -265,7 +266,7 @@ class Producer(Generic[K, V]):
         while chunk := list(islice(iterator, count)):
             if self._size_since_turn >= self._turn_size:
                 await self._take_turn()
-            time_ms = time_fixed or time.time_ns() // 1_000_000
+            time_ms = time.time_ns() // 1_000_000 if time_fixed is None else time_fixed
             size = None if self._is_custom else self._filling.plain_size(chunk, partition)
             if size is None:
                 for item in chunk:

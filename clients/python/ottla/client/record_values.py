@@ -91,8 +91,23 @@ class Preparation:
             timestamp_ms,
         )
         for interceptor in self._interceptors:
-            record = interceptor.on_send(record)
+            record = _checked(interceptor.on_send(record))
         return record
+
+
+def _checked(record: object) -> PreparedRecord:
+    """What an interceptor made of a record, if it can be queued. Raises InvalidRequest."""
+    if not isinstance(record, PreparedRecord):
+        raise InvalidRequest(f"an interceptor made {type(record).__name__} of a PreparedRecord")
+    topic, key, value, headers, partition, timestamp_ms = record
+    return PreparedRecord(
+        topic,
+        serialized(key, None, "key"),
+        serialized(value, None, "value"),
+        checked_headers(headers),
+        partition,
+        checked_time(timestamp_ms),
+    )
 
 
 def serialized(value: object, serializer: Serializer[object] | None, what: str) -> bytes | None:
