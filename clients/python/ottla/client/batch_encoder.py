@@ -6,11 +6,12 @@ Owns that choice and the codec. A batch is encoded once, however often it is sen
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from ottla.client.core.outgoing_batch import OutgoingBatch
 from ottla.protocol.compression import Codec
-from ottla.protocol.records import encode_record_batch
+from ottla.protocol.records import RecordInput, encode_record_batch
 
 LOOP_COMPRESSED_SIZE_MAX: Final = 16 << 10
 """Up to this size compressing takes less than handing it to a thread."""
@@ -26,22 +27,24 @@ class BatchEncoder:
     async def frame(self, batch: OutgoingBatch) -> bytes | bytearray:
         """The batch's frame; its records are let go of."""
         if batch.frame is None:
+            # Who gives the batch up meanwhile takes its records away: these are ours to encode.
+            entries = batch.entries
             if self._codec is Codec.NONE or batch.size <= LOOP_COMPRESSED_SIZE_MAX:
-                frame = self._encode(batch)
+                frame = self._encode(entries)
             else:
-                frame = await self._encoded_beside(batch)
+                frame = await self._encoded_beside(entries)
             if batch.outcome is not None:  # its time ran out meanwhile
                 return frame
             batch.frame = frame
             batch.entries = []
         return batch.frame
 
-    async def _encoded_beside(self, batch: OutgoingBatch) -> bytearray:
+    async def _encoded_beside(self, entries: Sequence[RecordInput]) -> bytearray:
         try:
-            return await asyncio.to_thread(self._encode, batch)
+            return await asyncio.to_thread(self._encode, entries)
         except RuntimeError:
             # The interpreter ends and starts no more threads; what was sent is still flushed.
-            return self._encode(batch)
+            return self._encode(entries)
 
-    def _encode(self, batch: OutgoingBatch) -> bytearray:
-        return encode_record_batch(batch.entries, codec=self._codec, level=self._level)
+    def _encode(self, entries: Sequence[RecordInput]) -> bytearray:
+        return encode_record_batch(entries, codec=self._codec, level=self._level)
