@@ -20,6 +20,7 @@ from ottla.client.calls import Caller
 from ottla.client.channel_set import ChannelSet
 from ottla.client.clock import Clock
 from ottla.client.core.addresses import Address
+from ottla.client.core.error_copies import restated
 from ottla.client.core.metadata_view import MetadataView, TopicView
 from ottla.client.failures import stream_error
 from ottla.client.rpc_errors import TransportFailed, readable
@@ -52,6 +53,8 @@ class MetadataFollower:
         self._on_change = on_change
         self._followed: dict[str, None] = {}
         self._asked: dict[str, None] = {}
+        self._lookups: dict[str, asyncio.Future[OttlaError | None]] = {}
+        """Topics that are asked for right now; done, with what went wrong, once they are not."""
         self._followed_more = asyncio.Event()
         self._refresh_due = asyncio.Event()
         self._watching: asyncio.Timeout | None = None
@@ -70,18 +73,48 @@ class MetadataFollower:
             UnknownTopicOrPartition: brokers don't know it, for as long as the patience lasts.
             OttlaError: no broker could be asked.
         """
-        known = self._view.topic(name)
-        if known is not None and name in self._followed:
-            return known
+        while True:
+            known = self._view.topic(name)
+            if known is not None and name in self._followed:
+                return known
+            looking = self._lookups.get(name)
+            if looking is None:
+                return await self._look_up(name)
+            # Somebody asks already, and what is found is for all; who gave up leaves it to another.
+            failure = await asyncio.shield(looking)
+            if failure is not None:
+                raise restated(failure)
+
+    async def _look_up(self, name: str) -> TopicView:
         check_topic_name(name)
-        if len(self._followed) >= FOLLOWED_MAX:
-            raise InvalidRequest(f"one client follows at most {FOLLOWED_MAX} topics")
-        known = await self._caller.call(lambda channel, left: self._ask_one(channel, name, left))
+        self._make_place(name)
+        looking = self._lookups[name] = asyncio.get_running_loop().create_future()
+        failure: OttlaError | None = None
+        try:
+            known = await self._caller.call(
+                lambda channel, left: self._ask_one(channel, name, left)
+            )
+        except OttlaError as failed:
+            failure = failed
+            raise
+        finally:
+            del self._lookups[name]
+            looking.set_result(failure)
         self._followed[name] = None
         self._followed_more.set()
-        if self._watching is not None:
+        if self._watching is not None and not self._watching.expired():
             self._watching.reschedule(asyncio.get_running_loop().time())
         return known
+
+    def _make_place(self, name: str) -> None:
+        """One more topic can be followed; those that are gone make room. Raises InvalidRequest."""
+        followed = self._followed
+        if name in followed or len(followed) < FOLLOWED_MAX:
+            return
+        for gone in [each for each in followed if self._view.topic(each) is None]:
+            del followed[gone]
+        if len(followed) >= FOLLOWED_MAX:
+            raise InvalidRequest(f"one client follows at most {FOLLOWED_MAX} topics")
 
     async def _ask_one(self, channel: grpc.aio.Channel, name: str, left: float) -> TopicView:
         await self._ask(channel, [name], left)
