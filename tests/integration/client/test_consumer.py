@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.client.arrangement import two_topics
@@ -12,6 +13,7 @@ from integration.client.streaming_broker import cluster
 
 from ottla.client.consumer import Consumer
 from ottla.client.core.positions import TopicPartition
+from ottla.client.core.record_columns import ConsumerRecord
 from ottla.client.producer import Producer
 from ottla.protocol.errors import InvalidRequest, OffsetOutOfRange, UnknownTopicOrPartition
 
@@ -153,6 +155,88 @@ async def test_what_does_not_exist_cannot_be_assigned() -> None:
             await consumer.assign([("single", 1)])
         with pytest.raises(InvalidRequest):
             consumer.seek(("single", 0), 1)
+
+
+@pytest.mark.parametrize(
+    "partitions", ["single", [b"single"], [("single", "0")], [("single", 0, 1)], [5], [None]]
+)
+async def test_what_is_no_partition_is_refused_by_name(partitions: Any) -> None:
+    async with two_topics() as cluster, Consumer(cluster.bootstrap) as consumer:
+        with pytest.raises(InvalidRequest, match=r"assign\(\[|neither a topic"):
+            await consumer.assign(partitions)
+
+
+@pytest.mark.parametrize("in_batches", [False, True])
+async def test_tasks_that_read_at_the_same_time_share_the_records(in_batches: bool) -> None:
+    values = [b"%d" % number for number in range(900)]
+    read: list[int] = []
+    async with two_topics() as cluster:
+        async with Producer(cluster.bootstrap, batch_bytes_max=4_000) as producer:
+            _ = await producer.send_many("single", values)
+        async with (
+            Consumer(cluster.bootstrap, auto_offset_reset="earliest") as consumer,
+            asyncio.timeout(20),
+        ):
+            is_over = asyncio.Event()
+
+            async def read_on() -> None:
+                while True:
+                    records = await (
+                        consumer.next_batch(max_records=7) if in_batches else _one(consumer)
+                    )
+                    read.extend(record.offset for record in records)
+                    if len(read) >= len(values):
+                        is_over.set()
+                    await asyncio.sleep(0)
+
+            await consumer.assign(["single"])
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(read_on(), name="reader") for _ in range(3)]
+                await is_over.wait()
+                for task in tasks:
+                    task.cancel()
+    assert sorted(read) == list(range(900))
+
+
+async def _one(consumer: Consumer[bytes, bytes]) -> list[ConsumerRecord[bytes, bytes]]:
+    return [await anext(consumer)]
+
+
+async def test_who_waits_is_handed_what_another_task_leaves() -> None:
+    async with two_topics() as cluster:
+        async with (
+            Consumer(cluster.bootstrap) as consumer,
+            Producer(cluster.bootstrap) as producer,
+            asyncio.timeout(20),
+        ):
+            await consumer.assign(["single"])
+            await consumer.position(("single", 0))
+            async with asyncio.TaskGroup() as group:
+                first = group.create_task(_one(consumer), name="first")
+                second = group.create_task(_one(consumer), name="second")
+                _ = await producer.send_many("single", [b"a", b"b"])
+            values = [record.value for task in (first, second) for record in task.result()]
+    assert sorted(values, key=str) == [b"a", b"b"]
+
+
+async def test_a_record_that_cannot_be_deserialized_is_told_of_and_read_past() -> None:
+    found: list[object] = []
+    async with two_topics() as cluster:
+        await produce(cluster.bootstrap, "single", [b"0", b"1", b"two", b"3"])
+        async with Consumer(
+            cluster.bootstrap,
+            key_deserializer=bytes.decode,
+            value_deserializer=int,
+            auto_offset_reset="earliest",
+        ) as consumer:
+            await consumer.assign(["single"])
+            while len(found) < 4:
+                try:
+                    found.append((await anext(consumer)).value)
+                except InvalidRequest as error:
+                    found.append(error.metadata["offset"])
+                    assert await consumer.position(("single", 0)) == 3
+    assert found == [0, 1, "2", 3]
 
 
 async def test_a_cancelled_batch_loses_no_record() -> None:

@@ -11,6 +11,7 @@ from ottla.client.core.addresses import Address
 from ottla.client.core.positions import TopicPartition
 from ottla.client.fetch_troubles import LEADERLESS_MS_MAX, FetchTroubles
 from ottla.client.rpc_errors import TransportFailed
+from ottla.protocol.errors import Throttled
 
 HERE = Address("10.0.0.1", 9092)
 PLACE = TopicPartition("flights", 3)
@@ -85,6 +86,16 @@ def test_an_election_is_no_news(context: Context) -> None:
     context.clock.tick(LEADERLESS_MS_MAX - 1)
     context.troubles.no_leader(PLACE)
     assert context.told() == []
+
+
+def test_partitions_beyond_what_a_broker_takes_are_told_of_once(context: Context) -> None:
+    error = Throttled("a session has at most 20000 subscriptions")
+    for _ in range(3):
+        context.troubles.throttled(PLACE, error)
+    assert context.told() == [
+        "flights-3, and perhaps others, waits until fewer partitions are read from its broker: "
+        "a session has at most 20000 subscriptions"
+    ]
 
 
 def test_a_partition_that_is_read_no_more_is_forgotten(context: Context) -> None:

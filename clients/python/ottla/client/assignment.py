@@ -56,9 +56,12 @@ class PartitionAssignment(Generic[K, V]):
 
         Raises:
             UnknownTopicOrPartition: there is no such topic or partition.
-            InvalidRequest: no offset is given although `auto_offset_reset` is "error".
+            InvalidRequest: no offset is given although `auto_offset_reset` is "error", or something
+                is neither a topic nor a partition.
         """
         self._access.check_usable()
+        if isinstance(partitions, str):
+            raise InvalidRequest(f"assign takes several topics: assign([{partitions!r:.64}])")
         offsets = partitions if isinstance(partitions, Mapping) else {}
         places = [place for each in partitions for place in await self._places(each)]
         positions = [self._position_at(place, offsets.get(place)) for place in places]
@@ -68,7 +71,7 @@ class PartitionAssignment(Generic[K, V]):
         self._fetching.assign(positions)
 
     async def _places(self, each: Assignable) -> list[TopicPartition]:
-        name, partition = (each, None) if isinstance(each, str) else each
+        name, partition = _named(each)
         topic = await self._access.follower.topic(name)
         if partition is None:
             return [TopicPartition(name, number) for number in range(topic.partition_count)]
@@ -166,3 +169,16 @@ class PartitionAssignment(Generic[K, V]):
             if offset is not None:
                 return offset
             await self._fetching.moved()
+
+
+def _named(each: object) -> tuple[str, int | None]:
+    """Topic and partition, if there is one. Raises InvalidRequest for anything else."""
+    match each:
+        case str(name):
+            return name, None
+        case [str(name), int(partition)]:
+            return name, partition
+        case _:
+            raise InvalidRequest(
+                f"{each!r:.64} is neither a topic's name nor a pair of topic and partition"
+            )

@@ -46,7 +46,8 @@ class Consumer(PartitionAssignment[K, V]):
                 print(record.offset, record.value)
 
     Memory is bounded: brokers send `fetch_buffer_bytes` ahead of the application each, as it
-    travels, and one batch at a time is decompressed. Used by one task at a time.
+    travels, and one batch at a time is decompressed. Tasks that read at the same time share the
+    records: each goes to one of them.
     """
 
     @overload
@@ -159,7 +160,8 @@ class Consumer(PartitionAssignment[K, V]):
         """The next record; waits for it.
 
         Raises:
-            OttlaError: a partition can't go on; the others do with the next call.
+            OttlaError: a partition can't go on, the others do with the next call; or a record can't
+                be deserialized, and the next call goes on behind it.
         """
         for record in self._reception.left:
             return record
@@ -209,15 +211,16 @@ class Consumer(PartitionAssignment[K, V]):
     async def _refill(self) -> None:
         """Return once there are records to hand out; the loop's other tasks get their turn."""
         await asyncio.sleep(0)
-        while True:
+        while not self._reception.has_some():  # another task may have got some meanwhile
             self._access.check_usable()
+            if self._reception.go_on():
+                break
             records = self._fetching.take()
             if records:
                 self._reception.receive(records)
-                if self._reception.has_some():
-                    return
             else:
                 await self._fetching.wait()
+        self._fetching.wake_others()
 
     # Places
 

@@ -2,6 +2,7 @@
 
     broker   ─ fails twice in a row ─► "can't be fetched from" ─ is heard ─► "answers again"
     partition ─ no leader for 2 s ───► "has no leader" ──────── subscribed ► "has a leader again"
+    partition ─ is one too many ─────► "waits for others", the first of all of them
 
 Owns what was told already. A consumer goes on trying for as long as it lives, whatever happens, so
 this is all its user ever hears of it.
@@ -33,6 +34,7 @@ class FetchTroubles:
         self._failure_counts: dict[int, int] = {}
         self._leaderless_since: dict[TopicPartition, int] = {}
         self._told: set[TopicPartition] = set()
+        self._has_told_throttled = False
 
     def session_broke(self, node_id: int, address: Address, error: OttlaError) -> None:
         """A session ended, or could not be had."""
@@ -63,6 +65,17 @@ class FetchTroubles:
         if self._leaderless_since.pop(place, None) is not None and place in self._told:
             self._told.discard(place)
             _log.warning("%s-%d has a leader again", *place)
+
+    def throttled(self, place: TopicPartition, error: OttlaError) -> None:
+        """A broker takes no more: the partition stays unread until others are read no more."""
+        if not self._has_told_throttled:
+            self._has_told_throttled = True
+            _log.warning(
+                "%s-%d, and perhaps others, waits until fewer partitions are read from its broker: "
+                "%s",
+                *place,
+                error.message,
+            )
 
     def forget(self, place: TopicPartition) -> None:
         """The partition isn't read any more."""

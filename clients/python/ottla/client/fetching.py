@@ -29,7 +29,7 @@ from ottla.client.core.retries import Backoff
 from ottla.client.fetch_link import FetchLink, FetchTerms
 from ottla.client.fetch_troubles import FetchTroubles
 from ottla.protocol.error_details import from_proto
-from ottla.protocol.errors import Internal, LogTruncated, OttlaError
+from ottla.protocol.errors import Internal, LogTruncated, OttlaError, Throttled
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Fetching:
         self._numbers = count(1)
         self._errors: deque[OttlaError] = deque()
         self._news = asyncio.Event()
+        self._waiting_count = 0
         self._moved = asyncio.Event()
         self._unsettled = asyncio.Event()
         access.on_change = self._unsettled.set
@@ -133,8 +134,17 @@ class Fetching:
 
     async def wait(self) -> None:
         """Return when `take` is worth another try; clears what it waited for."""
-        await self._news.wait()
+        self._waiting_count += 1
+        try:
+            await self._news.wait()
+        finally:
+            self._waiting_count -= 1
         self._news.clear()
+
+    def wake_others(self) -> None:
+        """Have other tasks that wait look again: what one of them took it may share."""
+        if self._waiting_count:
+            self._news.set()
 
     # What links tell
 
@@ -183,6 +193,8 @@ class Fetching:
         self._subscriptions.pop(fields.subscription_id, None)
         self._buffer.drop(position)
         error = from_proto(fields.ended.error)
+        if isinstance(error, Throttled):
+            self._troubles.throttled(TopicPartition(position.topic, position.partition), error)
         is_news = self._access.view.take_hint(error)
         if error.refresh_metadata and not is_news:
             self._access.follower.refresh(position.topic)

@@ -1,13 +1,14 @@
 """Records on their way to the application: deserialized, seen by interceptors, handed out.
 
 Owns deserializers and the run of records that is decoded and not handed out yet. Handing out keeps
-no books: what is left of the run tells where the application is.
+no books: what is left of the run tells where the application is. A record that can't be
+deserialized is an error in its place, and costs no other record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import length_hint
 from typing import Generic, Protocol, TypeVar, cast
 
@@ -24,7 +25,10 @@ class Deserializer(Protocol[T_co]):
     """Turns bytes into an application's value: any function of one argument will do."""
 
     def __call__(self, data: bytes, /) -> T_co:
-        """The value; whatever it raises reaches who reads as InvalidRequest."""
+        """The value; whatever it raises reaches who reads as InvalidRequest, in the record's place.
+
+        Reading on goes on with the next record.
+        """
         ...
 
 
@@ -49,6 +53,8 @@ class Reception(Generic[K, V]):
         self._key = key_deserializer
         self._value = value_deserializer
         self._interceptors = interceptors
+        self._raw: list[RawRecord] = []
+        """What comes behind the run, from a record on that can't be deserialized."""
         self._run: list[ConsumerRecord[K, V]] = []
         self.left: Iterator[ConsumerRecord[K, V]] = iter(self._run)
         """What is to be handed out next."""
@@ -57,14 +63,35 @@ class Reception(Generic[K, V]):
         """Take a run over, behind nothing: the one before is handed out.
 
         Raises:
-            InvalidRequest: a deserializer failed; the run is gone then.
+            InvalidRequest: the first record can't be deserialized; those behind it can be read on.
         """
         for interceptor in self._interceptors:
             records = list(interceptor.on_records(records))
         if self._key is None and self._value is None:
             self._replace(cast("list[ConsumerRecord[K, V]]", records))
         else:
-            self._replace([self._deserialized(record) for record in records])
+            self._raw = records
+            self.go_on()
+
+    def go_on(self) -> bool:
+        """Hand out what stands behind a record that failed; False if there is nothing.
+
+        Raises:
+            InvalidRequest: the next one fails too; every record that does is told of once.
+        """
+        raw, self._raw = self._raw, []
+        run: list[ConsumerRecord[K, V]] = []
+        for index, record in enumerate(raw):
+            try:
+                run.append(self._deserialized(record))
+            except InvalidRequest:
+                if not run:
+                    self._raw = raw[1:]
+                    raise
+                self._raw = raw[index:]  # told of when its turn comes
+                break
+        self._replace(run)
+        return bool(run)
 
     def _replace(self, run: list[ConsumerRecord[K, V]]) -> None:
         self._run = run
@@ -88,16 +115,14 @@ class Reception(Generic[K, V]):
 
     def next_offset(self, place: TopicPartition) -> int | None:
         """Offset of a partition's first record that is not handed out, if any."""
-        for record in self._remaining():
-            if (record.topic, record.partition) == place:
-                return record.offset
-        return None
+        found = (each.offset for each in self._remaining() if (each.topic, each.partition) == place)
+        behind = (each.offset for each in self._raw if (each.topic, each.partition) == place)
+        return next(chain(found, behind), None)
 
     def drop(self, place: TopicPartition) -> None:
         """Hand out nothing more of a partition."""
-        self._replace(
-            [record for record in self._remaining() if (record.topic, record.partition) != place]
-        )
+        self._replace([each for each in self._remaining() if (each.topic, each.partition) != place])
+        self._raw = [each for each in self._raw if (each.topic, each.partition) != place]
 
     def _remaining(self) -> list[ConsumerRecord[K, V]]:
         return self._run[len(self._run) - length_hint(self.left) :]
