@@ -1,9 +1,9 @@
 """The controller as a process: what is made, in which order it starts, and how it ends.
 
-    store opened ─► metadata read ─► ports bound ─► serving ─► elected ─► ready … drain asked
-        ─► streams ended, calls finished ─► leadership given up ─► store closed
+    store opened ─► ports bound ─► metadata read ─► serving ─► leads, or knows who does ─► ready
+        … drain asked ─► streams ended, leadership given up ─► calls finished ─► store closed
 
-Owns the choice of the store and the wiring; the only module that knows all others.
+Owns the wiring; the only module that knows all others.
 """
 
 from __future__ import annotations
@@ -19,21 +19,17 @@ import grpc
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, Endpoint
 from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
-from ottla.protocol.errors import OttlaError
+from ottla.protocol.errors import MetadataStoreUnavailable, OttlaError
 from ottla_controller.config import ControllerConfig
-from ottla_controller.control.controller import (
-    Controller,
-    ControllerIdentity,
-    ControlTimes,
-    check_cluster,
-)
+from ottla_controller.control.controller import Controller, ControlTimes, check_cluster
 from ottla_controller.control.feed import MetadataFeed
 from ottla_controller.control.image import ClusterImage
+from ottla_controller.control.standing import ControllerIdentity
 from ottla_controller.core.topic_creation import CreationRules
 from ottla_controller.rpc.admin_service import AdminServicer
 from ottla_controller.rpc.controller_service import ControllerServicer
-from ottla_controller.store.sqlite_store import SqliteMetadataStore
-from ottla_runtime.clock import Clock
+from ottla_controller.store.interface import MetadataStore
+from ottla_controller.store_opening import opened_store
 from ottla_runtime.entropy import SystemEntropy
 from ottla_runtime.failures import StartError
 from ottla_runtime.grpc_server import (
@@ -51,6 +47,7 @@ from ottla_runtime.process import ServiceProcess
 WATCH_HEARTBEAT_MS: Final = 15_000
 _LISTENER: Final = "controller"
 _STOP_GRACE_SECONDS: Final = 2.0
+_RETRY_MS: Final = 500
 _SERVICES: Final = (
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
     controller_pb2.DESCRIPTOR.services_by_name["ControllerService"].full_name,
@@ -63,8 +60,13 @@ async def run_controller(process: ServiceProcess, config: ControllerConfig) -> N
     Raises:
         StartError: it cannot start; the message says why and what to do.
     """
+    async with opened_store(config, process, entropy=SystemEntropy()) as store:
+        if store is not None:
+            await _run_on(store, process, config)
+
+
+async def _run_on(store: MetadataStore, process: ServiceProcess, config: ControllerConfig) -> None:
     async with AsyncExitStack() as stack:
-        store = await _open_store(stack, config, process.clock)
         server = make_aio_server(
             interceptors=standard_interceptors(
                 clock=process.clock,
@@ -77,7 +79,7 @@ async def run_controller(process: ServiceProcess, config: ControllerConfig) -> N
         endpoints, port = _bind(server, config)
         image = ClusterImage(store, clock=process.clock)
         identity = _identity(config, endpoints)
-        await _load(image, identity)
+        await _load(image, identity, process, waits=bool(config.metadata_store))
         health = HealthPort()
         health_port = await health.start(config.health_host, config.health_port)
         stack.push_async_callback(health.stop)
@@ -90,6 +92,7 @@ async def run_controller(process: ServiceProcess, config: ControllerConfig) -> N
         )
         servicer = _add_services(server, controller, feed, config)
         checks = add_health_and_reflection(server, _SERVICES)
+        role = process.supervisor.start_task("controller-role", controller.run())
         tasks = [
             process.supervisor.start_task(name, work)
             for name, work in (
@@ -97,15 +100,14 @@ async def run_controller(process: ServiceProcess, config: ControllerConfig) -> N
                 ("cluster-image", image.run()),
                 ("metadata-feed", feed.run()),
                 ("metadata-heartbeats", feed.run_heartbeats()),
-                ("controller-role", controller.run()),
             )
         ]
-        stack.push_async_callback(_end, tasks)
+        stack.push_async_callback(_end, [role, *tasks])
         await mark_serving(checks, _SERVICES, serving=False)
         await server.start()
         stack.push_async_callback(server.stop, _STOP_GRACE_SECONDS)
         await health.set_started()
-        if await _became_active(controller, process):
+        if await _became_useful(controller, process):
             await mark_serving(checks, _SERVICES)
             await health.set_ready(True)
             process.report_ready(port=port, health_port=health_port)
@@ -113,29 +115,22 @@ async def run_controller(process: ServiceProcess, config: ControllerConfig) -> N
             await health.set_ready(False)
         await checks.enter_graceful_shutdown()
         servicer.drain()
+        # Before calls are finished: whoever comes now hears who leads instead, once somebody does.
+        controller.resign()
+        await asyncio.wait([role])
 
 
-async def _became_active(controller: Controller, process: ServiceProcess) -> bool:
-    """Waits for the first term; False if the controller was told to end before."""
+async def _became_useful(controller: Controller, process: ServiceProcess) -> bool:
+    """Waits until it leads or knows who does; False if the controller was told to end before."""
     async with asyncio.TaskGroup() as group:
         waits = [
-            group.create_task(controller.became_active.wait(), name="first-term"),
+            group.create_task(controller.is_of_use.wait(), name="first-use"),
             group.create_task(process.drain_requested(), name="drain"),
         ]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
-    return controller.became_active.is_set()
-
-
-async def _open_store(
-    stack: AsyncExitStack, config: ControllerConfig, clock: Clock
-) -> SqliteMetadataStore:
-    opening = SqliteMetadataStore.opened(config.data_dir, clock=clock)
-    try:
-        return await stack.enter_async_context(opening)
-    except OttlaError as error:
-        raise StartError(error.message) from error
+    return controller.is_of_use.is_set()
 
 
 def _bind(server: grpc.aio.Server, config: ControllerConfig) -> tuple[tuple[Endpoint, ...], int]:
@@ -165,16 +160,27 @@ def _identity(config: ControllerConfig, endpoints: tuple[Endpoint, ...]) -> Cont
     )
 
 
-async def _load(image: ClusterImage, identity: ControllerIdentity) -> None:
-    try:
-        await image.load()
-        check_cluster(image.state, identity)
-    except OttlaError as error:
-        raise StartError(error.message) from error
+async def _load(
+    image: ClusterImage, identity: ControllerIdentity, process: ServiceProcess, *, waits: bool
+) -> None:
+    """Reads the metadata; `waits` where a store that does not answer will do so later."""
+    while True:
+        try:
+            await image.load()
+            check_cluster(image.state, identity)
+        except MetadataStoreUnavailable as error:
+            if process.is_draining or not waits:
+                raise StartError(error.message) from error
+            process.report_waiting(error.message)
+            await process.clock.sleep_until(process.clock.monotonic_ms() + _RETRY_MS)
+        except OttlaError as error:
+            raise StartError(error.message) from error
+        else:
+            return
 
 
 def _controller(
-    store: SqliteMetadataStore,
+    store: MetadataStore,
     image: ClusterImage,
     identity: ControllerIdentity,
     config: ControllerConfig,

@@ -13,8 +13,9 @@ from pydantic import model_validator
 
 from ottla_controller.core.limits import REPLICAS_SERVED_MAX
 from ottla_runtime.config import ServiceConfig
-from ottla_runtime.settings import setting
+from ottla_runtime.settings import setting, setting_name
 
+ETCD_LEASE_TTL_MIN_MS = 2_000
 _MINUTE_MS = 60_000
 
 
@@ -26,8 +27,29 @@ class ControllerConfig(ServiceConfig):
     port: int = setting(
         9093, ge=0, le=65_535, description="Port the service listens on; 0 takes any free one."
     )
-    data_dir: Path = setting(
-        description="Directory of the embedded metadata store; one controller uses it at a time."
+    metadata_store: str = setting(
+        "",
+        max_length=8_192,
+        description="Where etcd is, as host:2379,host:2379/prefix; without, the embedded store.",
+    )
+    metadata_store_username: str = setting(
+        "", max_length=256, description="User that logs in to etcd; without, nobody does."
+    )
+    metadata_store_password: str = setting(
+        "", max_length=4_096, secret=True, description="Password of that user."
+    )
+    metadata_store_tls_ca_path: Path | None = setting(
+        None, description="PEM file with the authorities that etcd's certificate is of."
+    )
+    metadata_store_tls_certificate_path: Path | None = setting(
+        None, description="PEM file with the certificate shown to an etcd that asks for one."
+    )
+    metadata_store_tls_key_path: Path | None = setting(
+        None, description="PEM file with the private key of that certificate."
+    )
+    data_dir: Path | None = setting(
+        None,
+        description="Directory of the embedded metadata store; one controller uses it at a time.",
     )
     cluster_id: str = setting(
         "",
@@ -42,7 +64,10 @@ class ControllerConfig(ServiceConfig):
         500, ge=50, le=_MINUTE_MS, description="How often brokers shall send heartbeats."
     )
     lease_ttl_ms: int = setting(
-        2_000, ge=1_000, le=_MINUTE_MS, description="Silence after which another controller leads."
+        2_000,
+        ge=1_000,
+        le=_MINUTE_MS,
+        description="Silence after which another controller leads; etcd takes 2 s at the least.",
     )
     metadata_history_ms: int = setting(
         10 * _MINUTE_MS,
@@ -68,6 +93,27 @@ class ControllerConfig(ServiceConfig):
     cluster_partitions_max: int = setting(
         100_000, ge=1, le=10_000_000, description="Partitions that the cluster may have in all."
     )
+
+    @model_validator(mode="after")
+    def _store_is_said(self) -> Self:
+        if not self.metadata_store and self.data_dir is None:
+            raise ValueError(
+                "nobody says where the metadata is; give data.dir for the embedded store, or "
+                "metadata.store for etcd"
+            )
+        about_etcd = [
+            setting_name(name)
+            for name in type(self).model_fields
+            if name.startswith("metadata_store_") and getattr(self, name)
+        ]
+        if about_etcd and not self.metadata_store:
+            raise ValueError(f"{about_etcd[0]} is about etcd, but metadata.store is not set")
+        if self.metadata_store and self.lease_ttl_ms < ETCD_LEASE_TTL_MIN_MS:
+            raise ValueError(
+                f"lease.ttl.ms is at least {ETCD_LEASE_TTL_MIN_MS} with etcd, which would make it "
+                "as much without saying so"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sessions_outlast_heartbeats(self) -> Self:

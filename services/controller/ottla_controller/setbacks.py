@@ -6,9 +6,25 @@ every try would fill the disk whose being full may be the trouble.
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 
+from ottla.protocol.errors import (
+    MetadataStoreUnavailable,
+    NotAuthenticated,
+    NotAuthorized,
+    OutcomeUnknown,
+)
 from ottla_runtime import fields
+
+STORE_FAILURES: Final = (
+    MetadataStoreUnavailable,
+    OutcomeUnknown,
+    NotAuthenticated,
+    NotAuthorized,
+)
+"""What a store may fail with for a while: it comes back, or somebody puts its credentials right."""
 
 _logger = structlog.get_logger(__name__)
 

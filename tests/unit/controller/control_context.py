@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from kit.clock import ManualClock, settle
 from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, Endpoint, MetadataVersion
 from ottla.internal.controller.v1.controller_pb2 import HeartbeatRequest, RegisterBrokerRequest
-from ottla_controller.control.controller import Controller, ControllerIdentity, ControlTimes
+from ottla_controller.control.controller import Controller, ControlTimes
 from ottla_controller.control.feed import MetadataFeed
 from ottla_controller.control.image import ClusterImage
+from ottla_controller.control.standing import ControllerIdentity
 from ottla_controller.control.write_queue import Handler, Response, Written
 from ottla_controller.core.heartbeats import BrokerStanding
 from ottla_controller.core.state import ClusterState

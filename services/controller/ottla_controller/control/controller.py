@@ -1,12 +1,12 @@
 """A controller's life: it follows the store, stands for election, and acts while it leads.
 
-Owns the way from candidate to term and back, the lease that leadership hangs on, and the records
-of the cluster and of this controller. A lease is lost at a local monotonic deadline, whether or not
-the store answers. Reads are served all the time.
+Owns the way from candidate to term and back. What everything hangs on is a lease, which is lost at
+a local monotonic deadline, whether or not the store answers. Reads are served all the time, by who
+stands by as well.
 
-    load ──► lease, campaign ──won──► check the cluster's record ──► term ──epoch or lease lost──┐
-               ▲                                                                                  │
-               └──────────────────────────────────────────────────────────────────────────────────┘
+    load ─► lease ─► announced ─► campaign ──won──► caught up ─► generation ─► term ──epoch or ──┐
+              ▲                                                                     lease lost   │
+              └──────────────────────────────────────────────────────────────────────────────────┘
 """
 
 from __future__ import annotations
@@ -18,46 +18,42 @@ from typing import Final
 
 import structlog
 
-from ottla.api.cluster.v1.cluster_pb2 import Endpoint
 from ottla.internal.controller.v1.controller_pb2 import MetadataChange
 from ottla.protocol.errors import (
     ClusterMismatch,
-    MetadataStoreUnavailable,
+    DuplicateNodeId,
     NotController,
-    OutcomeUnknown,
+    OttlaError,
     UnsupportedVersion,
 )
 from ottla.storage.metadata.v1.metadata_record_pb2 import ClusterRecord, ControllerRecord
 from ottla_controller.control.image import ClusterImage
-from ottla_controller.control.term import Term
-from ottla_controller.control.write_queue import term_over
-from ottla_controller.core.record_keys import key_of
+from ottla_controller.control.lease import HeldLease
+from ottla_controller.control.standing import ControllerIdentity, Standing
+from ottla_controller.control.term import Term, log_restored
+from ottla_controller.control.timed_wait import done_by
+from ottla_controller.control.write_queue import term_over, went_back
+from ottla_controller.core.controllers import active_controller
+from ottla_controller.core.generations import Position, StoreFacts, settle_generation
 from ottla_controller.core.result import Put, Result
 from ottla_controller.core.state import ClusterState
-from ottla_controller.setbacks import Setbacks
+from ottla_controller.setbacks import STORE_FAILURES, Setbacks
 from ottla_controller.store.election import Leadership, campaign
-from ottla_controller.store.interface import CompactedError, MetadataStore, PutKey
+from ottla_controller.store.interface import CompactedError, MetadataStore
 from ottla_runtime import fields
 from ottla_runtime.clock import Clock
+from ottla_runtime.failures import StartError
 
 RECORD_FORMAT_VERSION: Final = 1
 FEATURE_LEVEL: Final = 1
 _RETRY_MS: Final = 200
 _RETRY_LONGEST_MS: Final = 2_000
+_FINISH_MS: Final = 1_000
+"""How long an orderly end waits for the write at hand."""
 
+_LOST = (NotController, *STORE_FAILURES)
+_REFUSED = (ClusterMismatch, UnsupportedVersion, DuplicateNodeId)
 _logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ControllerIdentity:
-    """What a controller brings to the cluster."""
-
-    node_id: int
-    endpoints: tuple[Endpoint, ...]
-    cluster_id: str
-    """Of the cluster it belongs to, or is to form where there is none."""
-    cluster_id_given: bool
-    """Whether somebody said so; else any cluster will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,90 +86,137 @@ class Controller:
         self._on_setback = on_setback
         self._setbacks = Setbacks()
         self._failure_count = 0
+        self._lease: HeldLease | None = None
         self._term: Term | None = None
+        self._changed = asyncio.Event()
+        self._resigning = asyncio.Event()
         self.became_active = asyncio.Event()
         """Set with the first term."""
+        self.is_of_use = asyncio.Event()
+        """Set once it leads, or stands by and knows who leads: it can serve or say where to go."""
         image.listen(self._published)
 
     @property
     def active_epoch(self) -> int:
         """Epoch of the term that runs here; 0: this controller is not the active one."""
-        return self._term.epoch if self._term else 0
+        term = self._term if self._lease is not None and self._lease.is_held() else None
+        return term.epoch if term else 0
+
+    def active(self) -> ControllerRecord | None:
+        """The active controller, this or another, as far as is known here; None: none is."""
+        epoch = self.active_epoch
+        if epoch:
+            return self.identity.record(controller_epoch=epoch)
+        record = active_controller(self.image.state)
+        # A term of this controller that is over may still stand in the records.
+        return None if record is None or record.node_id == self.identity.node_id else record
 
     def term(self) -> Term:
-        """The term that runs; raises `NotController` when there is none."""
-        if self._term is None:
-            raise term_over()
+        """The term that runs; raises `NotController` with the active one's address if none does."""
+        if not self.active_epoch or self._term is None:
+            raise term_over(self.active())
         return self._term
 
+    def resign(self) -> None:
+        """Ends in good order: the write at hand is finished, then others may lead, `run` ends."""
+        self._resigning.set()
+
     async def run(self) -> None:
-        """Stands for election over and over until cancelled.
+        """Stands for election over and over until it resigns or is cancelled.
 
         Raises:
-            ClusterMismatch: the store belongs to another cluster than was said.
-            UnsupportedVersion: a newer release wrote its records.
+            StartError: the store belongs to another cluster than was said, a newer release wrote
+                its records, or another controller has this node id.
         """
-        check_cluster(self.image.state, self.identity)
         async with asyncio.TaskGroup() as group:
-            while True:
-                term = group.create_task(self._one_term(), name="controller-term")
-                # In a task of its own: a group that fails while it is cancelled from outside tells
-                # of the failure alone, and this loop would never hear that it should end.
-                await asyncio.wait([term])
-                wait_ms = min(_RETRY_LONGEST_MS, _RETRY_MS << min(self._failure_count, 30))
-                self._failure_count += 1
-                await self._clock.sleep_until(self._clock.monotonic_ms() + wait_ms)
+            refused = await self._stand(group)
+        if refused is not None:
+            raise StartError(refused.message) from refused
 
-    async def _one_term(self) -> None:
+    async def _stand(self, group: asyncio.TaskGroup) -> OttlaError | None:
+        """One candidacy after the other; returns what makes them futile, None once it resigned."""
+        while not self._resigning.is_set():
+            term = group.create_task(self._one_term(), name="controller-term")
+            # In a task of its own: a group that fails while it is cancelled from outside tells
+            # of the failure alone, and this loop would never hear that it should end.
+            await asyncio.wait([term])
+            refused = term.result()
+            if refused is not None:
+                return refused
+            wait_ms = min(_RETRY_LONGEST_MS, _RETRY_MS << min(self._failure_count, 30))
+            self._failure_count += 1
+            deadline_ms = self._clock.monotonic_ms() + wait_ms
+            await done_by(self._resigning.wait(), deadline_ms=deadline_ms, clock=self._clock)
+        return None
+
+    async def _one_term(self) -> OttlaError | None:
+        refused: OttlaError | None = None
         try:
             await self._candidacy()
-        except* (NotController, MetadataStoreUnavailable, OutcomeUnknown) as lost:
+        except* _ResignedError:
+            _logger.info("controller.resigned")
+        except* _LOST as lost:
             reasons = "; ".join(str(error) for error in lost.exceptions)
             self._setbacks.met("controller.term_ended", reasons)
             self._on_setback(reasons)
+        except* _REFUSED as refusals:
+            (first, *_) = refusals.exceptions
+            assert isinstance(first, OttlaError), "raised as they are"
+            refused = first
+        return refused
 
     async def _candidacy(self) -> None:
         """From one lease to its loss; always ends by raising."""
-        granted_ms = self._clock.monotonic_ms()
-        lease_id = await self.store.grant_lease(self._times.lease_ttl_ms)
+        if not self.image.is_believed:
+            await self.image.believe_again()
+        check_cluster(self.image.state, self.identity)
+        lease = await HeldLease.granted(
+            self.store,
+            ttl_ms=self._times.lease_ttl_ms,
+            clock=self._clock,
+            setbacks=self._setbacks,
+        )
+        self._lease = lease
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_lease(lease_id, granted_ms), name="controller-lease")
+                group.create_task(lease.keep(), name="controller-lease")
+                group.create_task(lease.until_lost(), name="controller-lease-deadline")
+                group.create_task(self._check_changes(), name="controller-checks")
+                group.create_task(self._until_resigned(), name="controller-resignation")
+                standing = Standing(self.store, self.image, self.identity, clock=self._clock)
+                await standing.announce(lease.lease_id, on_setback=self._on_setback)
+                self._note_use()
                 leadership = await campaign(
                     self.store,
-                    lease_id=lease_id,
+                    lease_id=lease.lease_id,
                     candidate=b"controller/%d" % self.identity.node_id,
                 )
-                await self._lead(group, leadership, lease_id)
+                await self._lead(group, standing, leadership)
         finally:
             self._term = None
-            await self._resign(lease_id)
+            await lease.give_up()
 
-    async def _keep_lease(self, lease_id: int, granted_ms: int) -> None:
-        """Keeps the lease alive, and gives it up in time when the store does not answer."""
-        ttl_ms = self._times.lease_ttl_ms
-        kept_ms = granted_ms
+    async def _until_resigned(self) -> None:
+        await self._resigning.wait()
+        if self._term is not None:
+            deadline_ms = self._clock.monotonic_ms() + _FINISH_MS
+            await done_by(self._term.writer.finish(), deadline_ms=deadline_ms, clock=self._clock)
+        raise _ResignedError("this controller ends")
+
+    async def _check_changes(self) -> None:
+        """Ends the candidacy when the records turn out to be of another cluster or a backup."""
         while True:
-            sent_ms = self._clock.monotonic_ms()
-            if sent_ms >= kept_ms + ttl_ms:
-                raise NotController("the lease of this controller's term was lost")
-            try:
-                await self.store.keep_lease_alive(lease_id)
-                kept_ms = sent_ms
-                self._setbacks.over("controller.lease_not_kept")
-            except (MetadataStoreUnavailable, OutcomeUnknown) as error:
-                self._setbacks.met("controller.lease_not_kept", str(error))
-            await self._clock.sleep_until(sent_ms + ttl_ms // 4)
+            await self._changed.wait()
+            self._changed.clear()
+            check_cluster(self.image.state, self.identity)
+            if not self.image.is_believed:
+                raise went_back()
 
-    async def _resign(self, lease_id: int) -> None:
-        """Lets others lead at once; where the store does not answer, the lease's time does it."""
-        try:
-            await self.store.revoke_lease(lease_id)
-        except (MetadataStoreUnavailable, OutcomeUnknown) as error:
-            self._setbacks.met("controller.lease_not_revoked", str(error))
-
-    async def _lead(self, group: asyncio.TaskGroup, leadership: Leadership, lease_id: int) -> None:
-        await self.image.read_anew()
+    async def _lead(
+        self, group: asyncio.TaskGroup, standing: Standing, leadership: Leadership
+    ) -> None:
+        seen = self.image.seen  # before the store says how far it has come
+        facts = StoreFacts(self.store.store_id, await standing.catch_up(leadership))
         check_cluster(self.image.state, self.identity)
         term = Term(
             self.store,
@@ -184,11 +227,13 @@ class Controller:
         )
         group.create_task(term.writer.run(), name="controller-writer")
         await term.write(self._form_cluster)
-        await self._announce(leadership, lease_id)
+        await self._settle(term, facts, seen)
+        await standing.announce_term(leadership)
         term.take_over()
         self._term = term
         group.create_task(term.run_sessions(), name="controller-sessions")
         group.create_task(term.run_repairs(), name="controller-repairs")
+        group.create_task(term.run_restore_checks(), name="controller-restore-checks")
         group.create_task(self._compact(), name="controller-compaction")
         _logger.info(
             "controller.became_active",
@@ -200,6 +245,7 @@ class Controller:
         self._setbacks.over()
         self._failure_count = 0
         self.became_active.set()
+        self._note_use()
 
     def _form_cluster(self, state: ClusterState) -> Result[None]:
         if state.cluster.cluster_id:
@@ -209,17 +255,19 @@ class Controller:
             format_version=RECORD_FORMAT_VERSION,
             feature_level=FEATURE_LEVEL,
             generation=1,
+            store_id=self.store.store_id,
         )
         return Result(None, ((Put(record),),))
 
-    async def _announce(self, leadership: Leadership, lease_id: int) -> None:
-        """Says where this controller is reached; ends with its lease."""
-        record = ControllerRecord(node_id=self.identity.node_id, endpoints=self.identity.endpoints)
-        operation = PutKey(key_of(record), record.SerializeToString(deterministic=True), lease_id)
-        done = await self.store.transact([leadership.compare()], [operation])
-        if not done.succeeded:
-            raise term_over()
-        await self.image.wait_applied(done.revision)
+    async def _settle(self, term: Term, store: StoreFacts, seen: Position) -> None:
+        """Before the term serves anything: the generation rises if the records were restored."""
+
+        def handler(state: ClusterState) -> Result[bool]:
+            lost = self.image.has_lost(state)
+            return settle_generation(state, store=store, seen=seen, lost=lost)
+
+        if (await term.write(handler)).response:
+            log_restored(self.image.state)
 
     async def _compact(self) -> None:
         """Forgets revisions once they are older than the history that is kept."""
@@ -230,12 +278,23 @@ class Controller:
                 await self.store.compact(revision)
             except CompactedError:
                 continue
-            except (MetadataStoreUnavailable, OutcomeUnknown) as error:
+            except STORE_FAILURES as error:
                 _logger.warning("metadata_store.compaction_failed", **{fields.ERROR: str(error)})
 
     def _published(self, changes: Sequence[MetadataChange] | None) -> None:
         if self._term is not None and changes:
             self._term.note_published()
+        if changes is None or any(change.HasField("cluster") for change in changes):
+            self._changed.set()
+        self._note_use()
+
+    def _note_use(self) -> None:
+        if self._lease is not None and self.active() is not None:
+            self.is_of_use.set()
+
+
+class _ResignedError(Exception):
+    """The candidacy ends because it was asked to."""
 
 
 def check_cluster(state: ClusterState, identity: ControllerIdentity) -> None:
@@ -251,7 +310,7 @@ def check_cluster(state: ClusterState, identity: ControllerIdentity) -> None:
     if identity.cluster_id_given and cluster.cluster_id != identity.cluster_id:
         raise ClusterMismatch(
             f"the metadata is of cluster {cluster.cluster_id!r}, not {identity.cluster_id!r}; "
-            "choose another data directory or leave cluster.id out"
+            "choose another data directory, or another prefix in etcd, or leave cluster.id out"
         )
     if cluster.format_version > RECORD_FORMAT_VERSION or cluster.feature_level > FEATURE_LEVEL:
         raise UnsupportedVersion(

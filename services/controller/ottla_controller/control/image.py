@@ -2,23 +2,31 @@
 
 Owns the `ClusterState` and the only path by which it changes, on the active controller as on a
 standby. A store that fails is tried again for as long as it takes; history that was compacted away
-means reading everything anew. Does not write.
+means reading everything anew. A store that turns out to hold a backup is not followed until
+`believe_again`: whatever stands on the lost revisions has to end first. Does not write.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ottla.api.cluster.v1.cluster_pb2 import MetadataVersion
 from ottla.internal.controller.v1.controller_pb2 import MetadataChange
-from ottla.protocol.errors import MetadataStoreUnavailable
+from ottla.protocol.errors import OttlaError, OutcomeUnknown
+from ottla_controller.core.generations import NOWHERE, Position
 from ottla_controller.core.publication import replay_and_publish
 from ottla_controller.core.record_keys import RECORDS_PREFIX, Record, parse_record
 from ottla_controller.core.state import ClusterState
-from ottla_controller.setbacks import Setbacks
-from ottla_controller.store.interface import CompactedError, MetadataStore, RevisionEvents
+from ottla_controller.setbacks import STORE_FAILURES, Setbacks
+from ottla_controller.store.interface import (
+    CompactedError,
+    MetadataStore,
+    RevisionEvents,
+    StoreRestoredError,
+)
 from ottla_runtime.clock import Clock
 
 Published = Callable[[Sequence[MetadataChange] | None], None]
@@ -41,6 +49,12 @@ class ClusterImage:
         self.state = ClusterState()
         self.visible_revision = 0
         """The last revision that changed what watchers see."""
+        self.seen = NOWHERE
+        """The latest position of the store that this process has ever seen."""
+        self._lost_generation = 0
+        self._is_believed = asyncio.Event()
+        self._is_believed.set()
+        self._is_doubted = asyncio.Event()
 
     @property
     def version(self) -> MetadataVersion:
@@ -78,22 +92,65 @@ class ClusterImage:
         assert revision is not None, "there was at least one page"
         if revision > 0:
             state.replay(revision, records)
+        self._become(state, revision)
+
+    def _become(self, state: ClusterState, revision: int) -> None:
+        went_back = revision < self.state.revision
         self.state = state
         self.visible_revision = revision
         self._next_revision = revision + 1
+        self._note_seen()
+        if went_back and self.is_believed:
+            self.note_restored()
+        else:
+            self._tell(None)
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the store leads up to what was read of it, as far as is known."""
+        return self._is_believed.is_set()
+
+    def note_restored(self) -> None:
+        """The store holds a backup: nothing that stands on the image may go on."""
+        self._lost_generation = self.seen.generation
+        self._is_believed.clear()
+        self._is_doubted.set()
+        waiters, self._waiters = self._waiters, []
+        for _, applied in waiters:
+            if not applied.done():
+                applied.set_exception(OutcomeUnknown("the metadata store was restored meanwhile"))
         self._tell(None)
 
-    async def read_anew(
-        self, on_failure: Callable[[MetadataStoreUnavailable], None] = lambda _: None
-    ) -> None:
+    async def believe_again(self) -> None:
+        """Takes the store on as it is now. Nobody acts on what it was any more.
+
+        Raises what `load` does.
+        """
+        self._store.accept_restored()
+        await self.load()
+        self._is_doubted.clear()
+        self._is_believed.set()
+
+    def has_lost(self, state: ClusterState) -> bool:
+        """Whether this process saw the store lose something of the generation it is still in."""
+        return state.cluster.generation <= self._lost_generation
+
+    def _note_seen(self) -> None:
+        self.seen = max(self.seen, Position(self.state.cluster.generation, self.state.revision))
+
+    async def read_anew(self, on_failure: Callable[[OttlaError], None] = lambda _: None) -> None:
         """Reads everything, however long the store takes to answer: nobody knows what it holds.
 
-        `on_failure` is called after every try that fails.
+        `on_failure` is called after every try that fails. Raises StoreRestoredError.
         """
         while True:
             try:
                 return await self.load()
-            except MetadataStoreUnavailable as error:
+            except StoreRestoredError as error:
+                self.note_restored()
+                on_failure(error)
+                raise
+            except STORE_FAILURES as error:
                 self._setbacks.met("metadata_store.read_failed", str(error))
                 on_failure(error)
                 await self._clock.sleep_until(self._clock.monotonic_ms() + _RETRY_MS)
@@ -101,11 +158,29 @@ class ClusterImage:
     async def run(self) -> None:
         """Follows the store until cancelled; `load` was called before."""
         while True:
+            await self._is_believed.wait()
+            await self._follow_until_doubted()
+
+    async def _follow_until_doubted(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._follow_for_ever(), name="image-follow")
+            doubting = group.create_task(self._is_doubted.wait(), name="image-doubt")
+            following.add_done_callback(lambda _: doubting.cancel())
+            doubting.add_done_callback(lambda _: following.cancel())
+
+    async def _follow_for_ever(self) -> None:
+        """Follows until the store turns out to hold a backup."""
+        while True:
             try:
                 await self._follow()
             except CompactedError:
-                await self.read_anew()
-            except MetadataStoreUnavailable as error:
+                with suppress(StoreRestoredError):
+                    await self.read_anew()
+            except StoreRestoredError as error:
+                self._setbacks.met("metadata_store.went_back", str(error))
+                self.note_restored()
+                return
+            except STORE_FAILURES as error:
                 self._setbacks.met("metadata_store.watch_failed", str(error))
                 await self._clock.sleep_until(self._clock.monotonic_ms() + _RETRY_MS)
 
@@ -134,6 +209,7 @@ class ClusterImage:
                 changes.append((event.key, record))
         published = replay_and_publish(self.state, revision.revision, changes)
         self._next_revision = revision.revision + 1
+        self._note_seen()
         if published:
             self.visible_revision = revision.revision
         self._tell(published)

@@ -11,12 +11,21 @@ from typing import Final
 
 import structlog
 
+from ottla.api.cluster.v1.cluster_pb2 import MetadataVersion
 from ottla.internal.controller.v1.controller_pb2 import HeartbeatRequest, RegisterBrokerRequest
 from ottla.protocol.errors import NotController, OttlaError
 from ottla_controller.control.image import ClusterImage
 from ottla_controller.control.write_queue import Handler, Response, WriteQueue, Written
 from ottla_controller.core import brokers, heartbeats, registration
+from ottla_controller.core.generations import (
+    NOWHERE,
+    Position,
+    StoreFacts,
+    registration_was_lost,
+    settle_generation,
+)
 from ottla_controller.core.heartbeats import Action, BrokerStanding
+from ottla_controller.core.record_keys import RECORDS_PREFIX
 from ottla_controller.core.result import Result
 from ottla_controller.core.sessions import SessionTable
 from ottla_controller.core.state import ClusterState
@@ -47,10 +56,13 @@ class Term:
     ) -> None:
         self.epoch = leadership.epoch
         self.writer = WriteQueue(store, image, leadership)
+        self._store = store
         self._image = image
         self._clock = clock
         self._sessions = SessionTable(session_timeout_ms=session_timeout_ms)
         self._underway: dict[int, asyncio.Future[Written[bool]]] = {}
+        self._told = NOWHERE
+        self._was_told = asyncio.Event()
 
     def take_over(self) -> None:
         """Gives every broker that is registered one full session."""
@@ -80,6 +92,7 @@ class Term:
             return registration.register(state, request, session_remaining_ms=remaining_ms)
 
         registration.check_request(request)
+        await self._settle_before(request)
         written = await self.write(handler, urgent=True)
         self._sessions.begin(
             request.node_id,
@@ -93,12 +106,59 @@ class Term:
         """Takes a heartbeat; waits a little for what it sets in motion, the next one sees it."""
         now_ms = self._clock.monotonic_ms()
         action = heartbeats.hear(self._image.state, self._sessions, request, now_ms=now_ms)
+        self.note_applied(_position(request.applied_version))
         if action is not Action.NONE and request.node_id not in self._underway:
             self._begin(action, request)
         underway = self._underway.get(request.node_id)
         if underway is not None:
             await asyncio.wait({underway}, timeout=_ACTION_WAIT_SECONDS)
         return heartbeats.standing(self._image.state, request)
+
+    def note_applied(self, position: Position) -> None:
+        """A broker has applied this; what the store has not come to is looked into beside."""
+        if self._is_ahead(position) and position > self._told:
+            self._told = position
+            self._was_told.set()
+
+    async def run_restore_checks(self) -> None:
+        """Settles the generation where brokers have seen more than the store has. Until cancelled.
+
+        A broker may be ahead of this controller because it follows another one; only the store
+        itself can tell.
+        """
+        while True:
+            await self._was_told.wait()
+            self._was_told.clear()
+            told, self._told = self._told, NOWHERE
+            try:
+                await self._settle(told)
+            except NotController:
+                raise
+            except OttlaError as error:  # the next heartbeat tells of it again
+                _logger.warning("restore_check.failed", **{fields.ERROR: str(error)})
+
+    async def _settle_before(self, request: RegisterBrokerRequest) -> None:
+        """A registration may show that the store was restored; the generation rises first."""
+        told = NOWHERE
+        if request.HasField("applied_version"):
+            told = _position(request.applied_version)
+        if self._is_ahead(told) or registration_was_lost(self._image.state, request):
+            await self._settle(told, request)
+
+    def _is_ahead(self, position: Position) -> bool:
+        state = self._image.state
+        return position > (state.cluster.generation, state.revision)
+
+    async def _settle(self, told: Position, request: RegisterBrokerRequest | None = None) -> None:
+        page = await self._store.read(RECORDS_PREFIX, limit=1)
+        facts = StoreFacts(self._store.store_id, page.revision)
+
+        def handler(state: ClusterState) -> Result[bool]:
+            lost = request is not None and registration_was_lost(state, request)
+            return settle_generation(state, store=facts, seen=told, lost=lost)
+
+        if (await self.write(handler, urgent=True)).response:
+            log_restored(self._image.state)
 
     async def write(self, handler: Handler[Response], *, urgent: bool = False) -> Written[Response]:
         """Queues a handler and waits until what it decided shows."""
@@ -191,6 +251,15 @@ class Term:
 
         self._underway[node_id] = done
         done.add_done_callback(finished)
+
+
+def log_restored(state: ClusterState) -> None:
+    """The generation has risen, which somebody should know of."""
+    _logger.warning("metadata_store.restored", generation=state.cluster.generation)
+
+
+def _position(version: MetadataVersion) -> Position:
+    return Position(version.generation, version.revision)
 
 
 _EVENTS: Final = {

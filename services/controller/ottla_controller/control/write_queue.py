@@ -16,11 +16,14 @@ from typing import Any, Final, Generic, TypeVar
 
 from ottla.protocol.errors import (
     MetadataStoreUnavailable,
+    NotAuthenticated,
+    NotAuthorized,
     NotController,
     OttlaError,
     OutcomeUnknown,
     Throttled,
 )
+from ottla.storage.metadata.v1.metadata_record_pb2 import ControllerRecord
 from ottla_controller.control.image import ClusterImage
 from ottla_controller.core.result import Change, Put, Result, transactions
 from ottla_controller.core.state import ClusterState
@@ -91,6 +94,11 @@ class WriteQueue:
             ) from None
         return done
 
+    async def finish(self) -> None:
+        """Takes nothing more, and returns once what was taken is done. `run` is running."""
+        self._closed = True
+        await self._commands.join()
+
     async def run(self) -> None:
         """Does one command after the other until the epoch no longer holds, or cancelled.
 
@@ -100,7 +108,10 @@ class WriteQueue:
         try:
             while True:
                 _, _, command = await self._commands.get()
-                await self._do(command)
+                try:
+                    await self._do(command)
+                finally:
+                    self._commands.task_done()
         finally:
             self._close()
 
@@ -111,7 +122,8 @@ class WriteQueue:
             _fail(command, error)
             raise
         except asyncio.CancelledError:
-            _fail(command, term_over())
+            # A transaction may be on its way: nobody can say what became of it.
+            _fail(command, OutcomeUnknown("this controller ended while it wrote"))
             raise
         except MetadataStoreUnavailable as error:
             self.left_undone.set()
@@ -138,9 +150,17 @@ class WriteQueue:
 
     async def _commit(self, changes: Sequence[Change]) -> int:
         operations = [_operation(change) for change in changes]
-        done = await self._store.transact([self._leadership.compare()], operations)
+        before = self._image.state.revision
+        try:
+            done = await self._store.transact([self._leadership.compare()], operations)
+        except (NotAuthenticated, NotAuthorized) as error:
+            # It is this controller that may not, not whoever asked it.
+            raise MetadataStoreUnavailable(f"the metadata store: {error.message}") from error
         if not done.succeeded:
             raise term_over()
+        if done.revision <= before:
+            self._image.note_restored()
+            raise went_back()
         return done.revision
 
     def _close(self) -> None:
@@ -151,12 +171,23 @@ class WriteQueue:
         """Fails what is queued: nothing of it was begun."""
         while not self._commands.empty():
             _, _, command = self._commands.get_nowait()
+            self._commands.task_done()
             _fail(command, error)
 
 
-def term_over() -> NotController:
-    """What callers hear of a controller that is not the active one."""
-    return NotController("this controller is not the active one", retry_after_ms=_RETRY_AFTER_MS)
+def went_back() -> NotController:
+    """Why a term ends whose store turns out to hold a backup."""
+    return NotController("the metadata store has gone back: it was restored from a backup")
+
+
+def term_over(active: ControllerRecord | None = None) -> NotController:
+    """What callers hear of a controller that is not the active one, with the one that is."""
+    message = "this controller is not the active one"
+    if active is None or not active.endpoints:
+        return NotController(message, retry_after_ms=_RETRY_AFTER_MS)
+    owner = active.endpoints[0]
+    details = {"owner_host": owner.host, "owner_port": owner.port}
+    return NotController(f"{message}, controller {active.node_id} is", metadata=details)
 
 
 def _operation(change: Change) -> Operation:

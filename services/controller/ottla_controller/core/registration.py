@@ -65,10 +65,10 @@ def register(
             f"{request.node_id} knows up to {request.feature_level_max}; start a newer release"
         )
     before = state.brokers.get(request.node_id)
-    if before is not None and before.incarnation_id == request.incarnation_id:
+    if before is not None and _is_repeated(request, before):
         return Result(before.broker_epoch)
     _check_alone(state, request, before, session_remaining_ms=session_remaining_ms)
-    broker = _record(request, broker_epoch=_next_epoch(state))
+    broker = _record(request, broker_epoch=_next_epoch(state, seen=request.broker_epoch_seen))
     clean = before is not None and _closed_cleanly(request, before)
     return Result(broker.broker_epoch, one_by_one(_changes(state, broker, clean=clean)))
 
@@ -106,6 +106,8 @@ def check_request(request: RegisterBrokerRequest) -> None:
         _refuse("directory_ids", f"has items of {limits.ID_SIZE} bytes")
     if len(set(request.directory_ids)) < len(request.directory_ids):
         _refuse("directory_ids", "names each directory once")
+    if request.broker_epoch_seen > limits.BROKER_EPOCH_SEEN_MAX:
+        _refuse("broker_epoch_seen", f"is at most {limits.BROKER_EPOCH_SEEN_MAX}")
     _check_endpoints(request)
 
 
@@ -136,8 +138,12 @@ def _check_alone(
     *,
     session_remaining_ms: int,
 ) -> None:
-    # One that says how its former self was closed proves that it is gone.
-    gone = before is None or _closed_cleanly(request, before)
+    # One that says how its former self was closed proves that it is gone; so does its former self.
+    gone = (
+        before is None
+        or before.incarnation_id == request.incarnation_id
+        or _closed_cleanly(request, before)
+    )
     if session_remaining_ms > 0 and not gone:
         raise DuplicateNodeId(
             f"a broker with node id {request.node_id} is alive; if it is the same one restarted, "
@@ -155,17 +161,27 @@ def _check_alone(
             )
 
 
+def _is_repeated(request: RegisterBrokerRequest, before: BrokerRecord) -> bool:
+    """Whether the answer to this very registration was lost on its way.
+
+    A process that had a later epoch since asks for a new one: the store was restored.
+    """
+    same = before.incarnation_id == request.incarnation_id
+    return same and before.broker_epoch >= request.broker_epoch_seen
+
+
 def _closed_cleanly(request: RegisterBrokerRequest, before: BrokerRecord) -> bool:
+    # A later epoch than the record's is of a registration that a restored store has forgotten.
     return (
         request.HasField("clean_shutdown_epoch")
-        and request.clean_shutdown_epoch == before.broker_epoch
+        and request.clean_shutdown_epoch >= before.broker_epoch
     )
 
 
-def _next_epoch(state: ClusterState) -> int:
+def _next_epoch(state: ClusterState, *, seen: int) -> int:
     # Revisions grow with every write; after a restored backup the epochs seen may be ahead of them.
-    seen = [broker.broker_epoch for broker in state.brokers.values()]
-    return max([state.revision, *seen]) + 1
+    had = [broker.broker_epoch for broker in state.brokers.values()]
+    return max([state.revision, seen, *had]) + 1
 
 
 def _record(request: RegisterBrokerRequest, *, broker_epoch: int) -> BrokerRecord:

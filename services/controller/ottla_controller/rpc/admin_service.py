@@ -113,14 +113,14 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def DescribeCluster(
         self, request: admin_pb2.DescribeClusterRequest, context: _Context
     ) -> admin_pb2.DescribeClusterResponse:
-        epoch = self._controller.active_epoch
+        active = self._controller.active()
         response = describe_cluster(
             self._state,
-            active_node_id=self._controller.identity.node_id if epoch else None,
+            active_node_id=active.node_id if active else None,
             metadata_store=self._controller.store.kind,
         )
         response.metadata_version.CopyFrom(self._controller.image.version)
-        response.controller_epoch = epoch
+        response.controller_epoch = active.controller_epoch if active else 0
         return response
 
     async def CreatePartitions(

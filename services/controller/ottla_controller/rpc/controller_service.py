@@ -1,7 +1,8 @@
 """ControllerService: what brokers ask of the controller.
 
-Owns taking requests apart and putting answers together, and the stream of metadata. Everything here
-needs the active controller. Raised errors become statuses in the runtime's interceptor.
+Owns taking requests apart and putting answers together, and the stream of metadata, which every
+controller serves; all else needs the active one. Raised errors become statuses in the runtime's
+interceptor.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
 from ottla.protocol.errors import Draining, TooManyConnections
 from ottla_controller.control.controller import Controller
 from ottla_controller.control.feed import Chunk, Delta, MetadataFeed, cut_records
-from ottla_controller.control.write_queue import term_over
+from ottla_controller.core.controllers import active_controller
 from ottla_controller.core.directories import assign_directories
 from ottla_controller.core.isr_changes import alter_partitions
+from ottla_controller.core.leader_epoch_floors import raise_leader_epochs
 
 _RETRY_AFTER_MS: Final = 1_000
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -92,6 +94,15 @@ class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
             metadata_version=self._controller.image.version_at(written.revision)
         )
 
+    async def RaiseLeaderEpochs(
+        self, request: controller_pb2.RaiseLeaderEpochsRequest, context: _Context
+    ) -> controller_pb2.RaiseLeaderEpochsResponse:
+        handler = partial(raise_leader_epochs, request=request)
+        written = await self._controller.term().write(handler, urgent=True)
+        return controller_pb2.RaiseLeaderEpochsResponse(
+            metadata_version=self._controller.image.version_at(written.revision)
+        )
+
     # A coroutine that writes, which grpc.aio takes for a stream as well: it ends with its call. A
     # generator that a broken call leaves behind is closed later, by when its context is gone.
     async def WatchClusterMetadata(  # type: ignore[override]  # generated code knows generators only
@@ -102,7 +113,7 @@ class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
                 f"{self._watchers_max} services follow the metadata already",
                 retry_after_ms=_RETRY_AFTER_MS,
             )
-        watcher = _Watcher(context, self._controller, epoch=self._controller.term().epoch)
+        watcher = _Watcher(context, self._controller)
         resume = request.HasField("from_version") and self._feed.can_resume(request.from_version)
         moved = self._feed.join()
         try:
@@ -132,12 +143,11 @@ class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
 
 
 class _Watcher:
-    """One stream of metadata within one term; used by the task of its call."""
+    """One stream of metadata; used by the task of its call."""
 
-    def __init__(self, context: _Context, controller: Controller, *, epoch: int) -> None:
+    def __init__(self, context: _Context, controller: Controller) -> None:
         self._context = context
         self._controller = controller
-        self._epoch = epoch
 
     async def send_snapshot(self, revision: int, chunks: Iterable[Chunk]) -> None:
         """The messages of a snapshot, one ahead of the last so that the last is known as such."""
@@ -166,11 +176,11 @@ class _Watcher:
         await self._send(message)
 
     def _message(self, revision: int) -> _Message:
+        active = active_controller(self._controller.image.state)
         return _Message(
-            version=self._controller.image.version_at(revision), controller_epoch=self._epoch
+            version=self._controller.image.version_at(revision),
+            controller_epoch=active.controller_epoch if active else 0,
         )
 
     async def _send(self, message: _Message) -> None:
-        if self._controller.active_epoch != self._epoch:
-            raise term_over()
         await self._context.write(message)
