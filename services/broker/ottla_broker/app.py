@@ -176,6 +176,9 @@ class _Metadata:
     follower: ClusterFollower
     applied: VersionWaiters
     link: ControllerLink
+    """To the active controller."""
+    watch_link: ControllerLink
+    """To the one whose metadata this broker follows."""
 
 
 class Broker:
@@ -206,6 +209,12 @@ class Broker:
             ClusterFollower(table),
             VersionWaiters(),
             ControllerLink(config.controllers(), table=table, open_channel=self._open_channel),
+            ControllerLink(
+                config.controllers(),
+                table=table,
+                open_channel=self._open_channel,
+                first=config.node_id,
+            ),
         )
         self._alarms = IdleAlarms(clock=self._clock, idle_ms=config.idle_heartbeat_ms)
         self._waits = ReadWaits(idle_ms=config.idle_heartbeat_ms)
@@ -243,7 +252,7 @@ class Broker:
             self._node_id,
             table=metadata.table,
             follower=metadata.follower,
-            link=metadata.link,
+            link=metadata.watch_link,
             on_changes=self._changed,
             clock=self._clock,
             entropy=self._entropy,
@@ -276,6 +285,8 @@ class Broker:
     def _changed(self, changes: TableChanges) -> None:
         self._settings.changed(changes)
         self._sync.changed(changes)
+        if self._metadata.link.turn_to_active():
+            self._session.controller_changed()
         for hub in self._hubs:
             hub.changed(changes)
 
@@ -424,6 +435,7 @@ class Broker:
         await self._replicas.close(broker_epoch=self._session.broker_epoch)
         await self._peers.close()
         await self._metadata.link.close()
+        await self._metadata.watch_link.close()
 
 
 def _dynamic_settings(

@@ -59,6 +59,16 @@ def broker(
     return Change(broker=record)
 
 
+def controller(node_id: int, *, epoch: int = 0) -> Change:
+    endpoint = cluster_pb2.Endpoint(listener="controller", host=f"controller-{node_id}", port=9093)
+    record = records.ControllerRecord(node_id=node_id, endpoints=[endpoint], controller_epoch=epoch)
+    return Change(controller=record)
+
+
+def controller_removed(node_id: int) -> Change:
+    return Change(controller_removed=controller_pb2.ControllerRemoved(node_id=node_id))
+
+
 def cluster(cluster_id: str = "cluster-a") -> Change:
     return Change(cluster=records.ClusterRecord(cluster_id=cluster_id, feature_level=1))
 

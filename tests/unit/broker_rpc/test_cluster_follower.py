@@ -12,6 +12,8 @@ from ottla_broker.metadata.views import ClusterVersion
 from .cluster_messages import (
     broker,
     cluster,
+    controller,
+    controller_removed,
     message,
     partition,
     removed,
@@ -64,7 +66,49 @@ def test_a_lower_controller_epoch_is_refused_and_changes_nothing() -> None:
     with pytest.raises(StaleControllerEpoch):
         test.follower.receive(message(topic(1, "late"), revision=9, epoch=6))
     assert test.names() == []
-    assert test.follower.controller_epoch == 7
+    assert test.follower.term == (1, 7)
+
+
+def test_a_new_generation_is_above_every_controller_epoch_of_the_old_one() -> None:
+    test = Following()
+    test.follower.receive(snapshot(epoch=700))
+    test.follower.check_answer(ClusterVersion(1, 1), 700)
+    test.follower.receive(message(topic(1, "a"), revision=3, generation=2, epoch=9))
+    test.follower.check_answer(ClusterVersion(2, 4), 9)
+    assert test.names() == ["a"]
+    assert test.follower.term == (2, 9)
+    with pytest.raises(StaleControllerEpoch):
+        test.follower.check_answer(ClusterVersion(1, 9_000), 701)
+
+
+def test_a_controller_of_an_earlier_term_than_the_metadata_shows_is_not_listened_to() -> None:
+    test = Following()
+    test.follower.check_answer(ClusterVersion(1, 1), 5)
+    test.follower.receive(snapshot(epoch=6))
+    with pytest.raises(StaleControllerEpoch):
+        test.follower.check_answer(ClusterVersion(1, 9), 5)
+
+
+def test_history_from_a_standby_that_lags_is_taken_as_long_as_it_goes_on() -> None:
+    test = Following()
+    test.follower.receive(snapshot(revision=3, epoch=5))
+    test.follower.check_answer(ClusterVersion(1, 9), 6)
+    test.follower.receive(message(topic(1, "a"), revision=4, epoch=5))
+    test.follower.receive(message(topic(2, "b"), revision=5, epoch=0))
+    assert test.names() == ["a", "b"]
+    assert test.follower.term == (1, 6)
+
+
+def test_a_controller_that_is_gone_is_known_no_more() -> None:
+    test = Following()
+    test.follower.receive(snapshot(controller(1), controller(2, epoch=7), revision=3))
+    active = test.table.active_controller()
+    assert active is not None
+    assert active.node_id == 2
+    changes = test.follower.receive(message(controller_removed(2), revision=4))
+    assert changes.controllers
+    assert list(test.table.controllers) == [1]
+    assert test.table.active_controller() is None
 
 
 def test_a_version_that_goes_back_is_refused() -> None:

@@ -12,6 +12,7 @@ from ottla.protocol.errors import LeaderNotAvailable, NotController
 from ottla.storage.metadata.v1 import metadata_record_pb2 as records
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.metadata.controller_link import ControllerLink
+from ottla_broker.metadata.views import ClusterVersion
 
 from .cluster_messages import Change
 
@@ -41,10 +42,13 @@ class Linked:
         self.opened.append((endpoint.host, endpoint.port))
         return FakeChannel()
 
-    def know(self, host: str) -> None:
+    def know(self, host: str, *, node_id: int = 9, epoch: int = 0, generation: int = 1) -> None:
         endpoint = cluster_pb2.Endpoint(host=host, port=1)
-        record = records.ControllerRecord(node_id=9, endpoints=[endpoint])
+        record = records.ControllerRecord(
+            node_id=node_id, endpoints=[endpoint], controller_epoch=epoch
+        )
         self.table.apply([Change(controller=record)])
+        self.table.version = ClusterVersion(generation, self.table.version.revision + 1)
 
 
 @pytest.fixture
@@ -89,3 +93,38 @@ async def test_a_failure_of_an_address_left_already_changes_nothing(linked: Link
     linked.link.failed(("a", 1), FAILED)
     linked.link.failed(("a", 1), FAILED)
     assert linked.link.address == ("b", 1)
+
+
+async def test_metadata_of_a_new_term_turns_to_its_controller_once(linked: Linked) -> None:
+    assert not linked.link.turn_to_active(), "nobody leads"
+    linked.know("c", node_id=3, epoch=7)
+    assert linked.link.turn_to_active()
+    assert linked.link.address == ("c", 1)
+    linked.link.failed(("c", 1), FAILED)
+    assert not linked.link.turn_to_active(), "it was tried"
+    assert linked.link.address == ("a", 1)
+    linked.know("b", node_id=2, epoch=9)
+    assert linked.link.turn_to_active()
+    assert linked.link.address == ("b", 1)
+
+
+async def test_a_term_of_a_new_generation_counts_as_later_whatever_its_epoch(
+    linked: Linked,
+) -> None:
+    linked.know("c", node_id=3, epoch=700)
+    assert linked.link.turn_to_active()
+    linked.know("b", node_id=3, epoch=5, generation=2)
+    assert linked.link.turn_to_active()
+    assert linked.link.address == ("b", 1)
+
+
+@pytest.mark.parametrize(("first", "host"), [(0, "a"), (1, "b"), (2, "a"), (5, "b")])
+async def test_links_begin_at_different_controllers(first: int, host: str) -> None:
+    endpoints = [cluster_pb2.Endpoint(host=host, port=1) for host in ("a", "b")]
+    link = ControllerLink(
+        endpoints,
+        table=ClusterTable(),
+        open_channel=lambda _: FakeChannel(),
+        first=first,  # type: ignore[arg-type, return-value]  # nobody calls through it
+    )
+    assert link.address == (host, 1)

@@ -255,6 +255,7 @@ async def test_leftovers_are_removed_and_strangers_left_alone(context: StorageCo
     assert [Path(event.path).name for event in context.seen(EntryIgnored)] == ["photos"]
     names = {path.name for path in await asyncio.to_thread(lambda: list(root.iterdir()))}
     record = {"checkpoint", "checkpoint.spare", "leader-epochs", "leader-epochs.spare"}
+    record |= {"cluster-position.spare"}
     assert names == {".lock", "meta", "photos", "topic-0"} | record
 
 

@@ -122,6 +122,11 @@ class ClusterTable:
             self.brokers[node] for node in sorted(self.brokers) if not self.brokers[node].fenced
         ]
 
+    def active_controller(self) -> ControllerView | None:
+        """The controller that leads as of this version; None while none does."""
+        leading = [each for each in self.controllers.values() if each.epoch]
+        return max(leading, key=lambda each: each.epoch, default=None)
+
     def apply(self, changes: Iterable[controller_pb2.MetadataChange]) -> TableChanges:
         """Enter changes in order; returns what they touched.
 
@@ -156,6 +161,9 @@ class ClusterTable:
             case "controller":
                 controller = ControllerView.of(change.controller)
                 self.controllers[controller.node_id] = controller
+                touched.controllers = True
+            case "controller_removed":
+                self.controllers.pop(NodeId(change.controller_removed.node_id), None)
                 touched.controllers = True
             case "cluster":
                 self.cluster_id = change.cluster.cluster_id

@@ -1,7 +1,8 @@
 """The stream of metadata from a controller, kept open across failures.
 
-Owns: opening WatchClusterMetadata, resuming where the last stream ended, backoff, giving up a
-stream that is silent or falls behind. What messages mean is `cluster_follower`'s.
+Owns: opening WatchClusterMetadata, resuming where the last stream ended, with another controller if
+there is one, backoff, giving up a stream that is silent or falls behind what the active controller
+has. What messages mean is `cluster_follower`'s.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import grpc
 import structlog
 
 from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
-from ottla.protocol.errors import OttlaError
+from ottla.protocol.errors import MetadataStoreUnavailable, OttlaError
 from ottla.protocol.ids import NodeId
 from ottla_broker.metadata.cluster_follower import ClusterFollower
 from ottla_broker.metadata.cluster_table import ClusterTable, TableChanges
@@ -75,13 +76,14 @@ class ClusterWatch:
             failed = await self._one_stream()
             # A stream that brought something was good: its end begins the backoff anew.
             failure_count = 1 if self._heard_count else failure_count + 1
-            if failed is not None:
-                if failure_count == 1:
-                    _logger.warning(
-                        "metadata.watch_broken",
-                        **{fields.REASON: failed.reason, fields.ERROR: failed.message},
-                    )
-                self._link.failed(address, failed)
+            if failed is None:
+                failed = MetadataStoreUnavailable("the controller says nothing, or nothing new")
+            elif failure_count == 1:
+                _logger.warning(
+                    "metadata.watch_broken",
+                    **{fields.REASON: failed.reason, fields.ERROR: failed.message},
+                )
+            self._link.failed(address, failed)
             wait_ms = Backoff(first_ms=50, longest_ms=2_000).wait_ms(failure_count, self._entropy)
             await self._clock.sleep_until(self._clock.monotonic_ms() + wait_ms)
 

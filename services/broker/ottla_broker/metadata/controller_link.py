@@ -1,8 +1,10 @@
-"""The way to the controller that is active: which address, which channel.
+"""The way to a controller: which address, which channel.
 
 Owns the addresses known (those configured and those the metadata names), the one tried now, and
 their channels. A call that fails turns the link to the next address; NOT_CONTROLLER names the
-right one. Does not own what is called: the session, the watch and the admin forwarder do.
+right one, and so does metadata of a term that began since. A broker has one link to the active
+controller, for its session and for what it passes on, and one to whichever controller it follows.
+Does not own what is called: the session, the watch and the admin forwarder do.
 """
 
 from __future__ import annotations
@@ -25,13 +27,20 @@ class ControllerLink:
     """The channel to the controller believed to be active; used on the loop's thread."""
 
     def __init__(
-        self, configured: Sequence[Endpoint], *, table: ClusterTable, open_channel: OpenChannel
+        self,
+        configured: Sequence[Endpoint],
+        *,
+        table: ClusterTable,
+        open_channel: OpenChannel,
+        first: int = 0,
     ) -> None:
+        """Begins with the address at `first`, counted around, so that brokers spread."""
         self._configured = {(each.host, each.port): each for each in configured}
         self._table = table
         self._open_channel = open_channel
         self._channels: dict[Address, grpc.aio.Channel] = {}
-        self._address: Address = next(iter(self._configured))
+        self._address: Address = list(self._configured)[first % len(self._configured)]
+        self._turned = (0, 0)
 
     @property
     def address(self) -> Address:
@@ -45,6 +54,22 @@ class ControllerLink:
             endpoint = self._known().get(self._address) or _plaintext(self._address)
             channel = self._channels[self._address] = self._open_channel(endpoint)
         return channel
+
+    def turn_to_active(self) -> bool:
+        """The metadata may name another active controller; True if the link turns to it.
+
+        Each term turns the link once: what fails afterwards is known better by who called.
+        """
+        active = self._table.active_controller()
+        if active is None or not active.endpoints:
+            return False
+        term = (self._table.version.generation, active.epoch)
+        if term <= self._turned:
+            return False
+        self._turned = term
+        address = (active.endpoints[0].host, active.endpoints[0].port)
+        before, self._address = self._address, address
+        return before != address
 
     def failed(self, address: Address, error: OttlaError) -> None:
         """A call to `address` failed: go where the error says, or else to the next address.

@@ -29,6 +29,7 @@ from ottla.protocol.errors import (
     UnsupportedVersion,
 )
 from ottla.protocol.ids import BrokerEpoch, DirectoryId, NodeId
+from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.metadata.cluster_follower import ClusterFollower
 from ottla_broker.metadata.controller_lease import ControllerLease
 from ottla_broker.metadata.controller_link import ControllerLink
@@ -42,6 +43,8 @@ from ottla_runtime.failures import StartError
 from ottla_runtime.rpc_errors import error_of
 
 CALL_TIMEOUT_MS = 1_000
+RETRY_MS = 100
+"""A heartbeat that failed is sent elsewhere so much later: a new active one begins its count."""
 REGISTER_TIMEOUT_MS = 5_000
 DUPLICATE_WAIT_MS = 15_000
 """How long a registration waits for the session of this broker's own last life to end."""
@@ -87,8 +90,17 @@ class LogDirectories(Protocol):
         """Broker epoch under which they were closed cleanly; None after a crash."""
         ...
 
+    @property
+    def position(self) -> ClusterPosition:
+        """How far the broker had come, in earlier lives too."""
+        ...
+
     async def adopt_cluster(self, cluster_id: str) -> None:
         """Belong to a cluster from here on. Raises ClusterMismatch for another than before."""
+        ...
+
+    async def note_position(self, position: ClusterPosition) -> None:
+        """Remember how far the broker has come, beyond this life."""
         ...
 
 
@@ -145,6 +157,10 @@ class ControllerSession:
         self._ready = True
         self._urgent.set()
 
+    def controller_changed(self) -> None:
+        """Another controller is active: tell it at once that this broker lives."""
+        self._urgent.set()
+
     def request_shutdown(self) -> None:
         """Ask for the leaders to be moved, at once; `may_shut_down` tells when they are."""
         self._wants_shutdown = True
@@ -193,8 +209,10 @@ class ControllerSession:
         answer = await stub.RegisterBroker(
             self._registration(), timeout=REGISTER_TIMEOUT_MS / 1_000
         )
-        self._follower.check_epoch(answer.controller_epoch)
+        version = ClusterVersion.of(answer.metadata_version)
+        self._follower.check_answer(version, answer.controller_epoch)
         await self._directories.adopt_cluster(answer.cluster_id)
+        await self._directories.note_position(ClusterPosition(answer.broker_epoch, version))
         self._broker_epoch = BrokerEpoch(answer.broker_epoch)
         self._interval_ms = answer.heartbeat_interval_ms or self._interval_ms
         self._lease.began(sent_at_ms=sent_at_ms, timeout_ms=answer.session_timeout_ms)
@@ -212,6 +230,8 @@ class ControllerSession:
         identity = self._identity
         # A process that registers again has its logs in hand: nothing of them was lost.
         clean_epoch = self._broker_epoch or self._directories.clean_shutdown_epoch
+        position = self._directories.position
+        applied = max(self._applied_version(), ClusterVersion(*position.version))
         return controller_pb2.RegisterBrokerRequest(
             cluster_id=self._directories.cluster_id or "",
             node_id=identity.node_id,
@@ -222,6 +242,8 @@ class ControllerSession:
             clean_shutdown_epoch=clean_epoch,
             server_version=identity.server_version,
             feature_level_max=identity.feature_level_max,
+            broker_epoch_seen=max(clean_epoch or 0, position.broker_epoch),
+            applied_version=applied.message() if applied > OLDEST_VERSION else None,
             static_topic_configs=identity.static_topic_configs,
         )
 
@@ -229,6 +251,7 @@ class ControllerSession:
         """Heartbeat until the controller no longer knows the session."""
         while True:
             address = self._link.address
+            wait_ms = self._interval_ms
             try:
                 await self._heartbeat()
             except (grpc.RpcError, OttlaError) as error:
@@ -238,9 +261,10 @@ class ControllerSession:
                     self._lease.ended()
                     return
                 self._link.failed(address, failed)
+                wait_ms = min(RETRY_MS, self._interval_ms)
                 if self._wants_shutdown and not self.lease_held():
                     self.may_shut_down.set()
-            await self._until_next()
+            await self._until_next(wait_ms)
 
     async def _heartbeat(self) -> None:
         sent_at_ms = self._clock.monotonic_ms()
@@ -254,16 +278,17 @@ class ControllerSession:
         )
         stub = controller_pb2_grpc.ControllerServiceStub(self._link.channel())
         answer = await stub.Heartbeat(request, timeout=CALL_TIMEOUT_MS / 1_000)
-        self._follower.check_epoch(answer.controller_epoch)
+        version = ClusterVersion.of(answer.metadata_version)
+        self._follower.check_answer(version, answer.controller_epoch)
         self._lease.answered(sent_at_ms=sent_at_ms)
-        self._on_latest_version(ClusterVersion.of(answer.metadata_version))
+        self._on_latest_version(version)
         if self._ready and not answer.fenced and not self.unfenced.is_set():
-            self.unfenced_at = ClusterVersion.of(answer.metadata_version)
+            self.unfenced_at = version
             self.unfenced.set()
         if self._wants_shutdown and answer.may_shut_down:
             self.may_shut_down.set()
 
-    async def _until_next(self) -> None:
-        due_ms = self._clock.monotonic_ms() + self._interval_ms
+    async def _until_next(self, wait_ms: int) -> None:
+        due_ms = self._clock.monotonic_ms() + wait_ms
         await wait_until(self._urgent, deadline_ms=due_ms, clock=self._clock)
         self._urgent.clear()

@@ -1,10 +1,13 @@
 """Keeping this broker's replicas as the metadata says: opened, led, resigned, deleted.
 
     table changed ──► plan ──► resign, delete, open ──► directories told ──► lead ──► applied
+                                                            epochs too low told ◄──┘
 
 Owns the order of these steps and the version that is applied. A new replica leads only once the
 controller has stored which log directory it is in: otherwise a disk replaced before that could
-come back empty and lead. Does not own what has to be done (`replica_plan`).
+come back empty and lead. Metadata from a backup takes no files away, and may ask for leader epochs
+that logs have seen before: the controller raises them. Does not own what has to be done
+(`replica_plan`).
 """
 
 from __future__ import annotations
@@ -13,12 +16,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-import grpc
 import structlog
 
-from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
-from ottla.protocol.errors import OttlaError, UnknownTopicOrPartition
+from ottla.protocol.errors import OttlaError, StaleLeaderEpoch, UnknownTopicOrPartition
 from ottla.protocol.ids import BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, Partition, TopicId
+from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.metadata.cluster_table import ClusterTable, TableChanges
 from ottla_broker.metadata.controller_link import ControllerLink
@@ -29,17 +31,15 @@ from ottla_broker.metadata.replica_plan import (
     ReplicaPlanner,
     WantedReplica,
 )
+from ottla_broker.metadata.replica_reports import ITEMS_MAX, ReplicaReports
 from ottla_broker.metadata.timed_wait import wait_until
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.replica.partition import Partition as Replica
 from ottla_runtime import fields
 from ottla_runtime.clock import Clock
-from ottla_runtime.rpc_errors import error_of
 
 STEPS_AT_ONCE = 1_000
 """Bounds tasks, not threads: what is to be durable is made so for all that wait at a time."""
-ASSIGNMENTS_MAX = 1_000
-ASSIGN_TIMEOUT_MS = 5_000
 RETRY_MS = 500
 REOPEN_MS = 5_000
 FIRST_GENERATION = 1
@@ -58,6 +58,10 @@ class Replicas(Protocol):
 
     def get(self, topic_id: TopicId, partition: int) -> Replica:
         """An open replica. Raises UnknownTopicOrPartition."""
+        ...
+
+    def find(self, topic: str, partition: int) -> Replica | None:
+        """An open replica by its topic's name."""
         ...
 
     def partitions(self) -> Sequence[Replica]:
@@ -80,6 +84,14 @@ class Replicas(Protocol):
         """Take a replica away."""
         ...
 
+    async def keep_aside(self, topic_id: TopicId, partition: int) -> None:
+        """Take a replica away, but leave its files."""
+        ...
+
+    async def note_position(self, position: ClusterPosition) -> None:
+        """Remember how far the broker has come, beyond this life."""
+        ...
+
 
 class ReplicaSync:
     """The one who changes which replicas there are; `run` is its one task."""
@@ -98,8 +110,7 @@ class ReplicaSync:
         self._replicas = replicas
         self._table = table
         self._planner = planner
-        self._node_id = node_id
-        self._link = link
+        self._reports = ReplicaReports(link, node_id=node_id)
         self._applied = applied
         self._clock = clock
         self._broker_epoch: BrokerEpoch | None = None
@@ -108,6 +119,7 @@ class ReplicaSync:
         self._wake = asyncio.Event()
         self._told: set[ReplicaKey] = set()
         self._failed: set[TopicId] = set()
+        self._floors: dict[ReplicaKey, int] = {}
         self._has_snapshot = False
         self._removed: set[TopicId] = set()
         self.first_applied = asyncio.Event()
@@ -171,14 +183,19 @@ class ReplicaSync:
         gone = [key for key in plan.delete if self._is_gone(key)]
         self._resign({*plan.resign, *plan.delete} - {*gone})
         await _each(gone, self._delete)
+        await self._note_position(plan)
         await _each(plan.open, self._open)
         await _each(plan.reconfigure, self._reconfigure)
         if not await self._tell_directories(plan):
             self._again(topics)
             return False
+        self._floors = {}
         await _each(plan.lead, self._lead)
         self._applied.reached(version)
         self.first_applied.set()
+        if not await self._raise_epochs():
+            self._again(topics)
+            return False
         return True
 
     def _is_gone(self, key: ReplicaKey) -> bool:
@@ -225,6 +242,7 @@ class ReplicaSync:
     async def _open(self, wanted: WantedReplica) -> None:
         topic_id, partition = wanted.key
         try:
+            await self._make_way(wanted)
             await self._replicas.open_partition(
                 topic_id,
                 wanted.topic,
@@ -251,8 +269,38 @@ class ReplicaSync:
             return  # it couldn't be opened, which is logged
         try:
             await replica.become_leader(wanted.lead_under)
+        except StaleLeaderEpoch as error:
+            self._floors[wanted.key] = replica.epoch_seen or wanted.lead_under
+            _log_failure("replica.lead_failed", wanted.key, error)
         except OttlaError as error:
             _log_failure("replica.lead_failed", wanted.key, error)
+
+    async def _raise_epochs(self) -> bool:
+        """Ask for epochs above what the logs hold; the metadata comes back with them."""
+        if not self._floors or self._broker_epoch is None:
+            return True
+        return await self._reports.raise_leader_epochs(
+            self._floors, broker_epoch=self._broker_epoch
+        )
+
+    async def _make_way(self, wanted: WantedReplica) -> None:
+        """Before a replica is made: a namesake that nobody deleted keeps its files, elsewhere."""
+        topic_id, partition = wanted.key
+        namesake = self._replicas.find(wanted.topic, partition)
+        if wanted.directory_id or namesake is None or namesake.topic_id == topic_id:
+            return
+        if not self._is_gone(_key(namesake)):
+            await self._replicas.keep_aside(*_key(namesake))
+
+    async def _note_position(self, plan: ReplicaPlan) -> None:
+        """Before replicas are made, which metadata from before would take for deleted ones."""
+        if all(wanted.directory_id is not None for wanted in plan.open):
+            return
+        position = ClusterPosition(self._broker_epoch or 0, self._table.version)
+        try:
+            await self._replicas.note_position(position)
+        except OttlaError as error:
+            _logger.warning("position.note_failed", **{fields.ERROR: error.message})
 
     async def _tell_directories(self, plan: ReplicaPlan) -> bool:
         """Have the controller store where the replicas about to lead are; True once it has."""
@@ -263,37 +311,13 @@ class ReplicaSync:
             if (replica := self._find(wanted.key)) is not None
         ]
         unique = list({_key(replica): replica for replica in news}.values())
-        for first in range(0, len(unique), ASSIGNMENTS_MAX):
-            if not await self._assign(unique[first : first + ASSIGNMENTS_MAX]):
+        for first in range(0, len(unique), ITEMS_MAX):
+            portion = unique[first : first + ITEMS_MAX]
+            if not await self._reports.assign_directories(
+                portion, broker_epoch=self._broker_epoch or BrokerEpoch(0)
+            ):
                 return False
-        return True
-
-    async def _assign(self, replicas: Sequence[Replica]) -> bool:
-        request = controller_pb2.AssignDirectoriesRequest(
-            node_id=self._node_id,
-            broker_epoch=self._broker_epoch or 0,
-            assignments=[
-                controller_pb2.DirectoryAssignment(
-                    topic_id=replica.topic_id,
-                    partition=replica.partition,
-                    directory_id=replica.directory_id,
-                )
-                for replica in replicas
-            ],
-        )
-        address = self._link.address
-        stub = controller_pb2_grpc.ControllerServiceStub(self._link.channel())
-        try:
-            await stub.AssignDirectories(request, timeout=ASSIGN_TIMEOUT_MS / 1_000)
-        except grpc.RpcError as error:
-            failed = error_of(error)
-            _logger.warning(
-                "directories.assign_failed",
-                **{fields.REASON: failed.reason, fields.ERROR: failed.message},
-            )
-            self._link.failed(address, failed)
-            return False
-        self._told |= {_key(replica) for replica in replicas}
+            self._told |= {_key(replica) for replica in portion}
         return True
 
     def _find(self, key: ReplicaKey) -> Replica | None:

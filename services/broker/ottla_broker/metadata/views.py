@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ottla.api.cluster.v1 import cluster_pb2
-from ottla.protocol.ids import BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, Partition, TopicId
+from ottla.protocol.ids import (
+    BrokerEpoch,
+    ControllerEpoch,
+    DirectoryId,
+    LeaderEpoch,
+    NodeId,
+    Partition,
+    TopicId,
+)
 from ottla.storage.metadata.v1 import metadata_record_pb2 as records
 
 
@@ -148,9 +156,11 @@ class ControllerView:
 
     node_id: NodeId
     endpoints: tuple[EndpointView, ...]
+    epoch: ControllerEpoch
+    """Of the term in which it is the active one; zero while it stands by."""
 
     @classmethod
     def of(cls, record: records.ControllerRecord) -> ControllerView:
         """The controller that a record describes."""
         endpoints = tuple(EndpointView.of(endpoint) for endpoint in record.endpoints)
-        return cls(NodeId(record.node_id), endpoints)
+        return cls(NodeId(record.node_id), endpoints, ControllerEpoch(record.controller_epoch))

@@ -22,6 +22,7 @@ from ottla.protocol.errors import (
     UnknownTopicOrPartition,
 )
 from ottla.protocol.ids import DirectoryId, TopicId
+from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.core.log_events import DirectoryFailed
 from ottla_broker.core.replica_name import ReplicaName
@@ -153,6 +154,20 @@ class ReplicaTable:
         epochs = {one.clean_shutdown_epoch for one in self._directories}
         return epochs.pop() if len(epochs) == 1 and not self._failed else None
 
+    @property
+    def position(self) -> ClusterPosition:
+        """How far the broker had come in its cluster, as noted in its directories."""
+        found = ClusterPosition()
+        for one in self._directories:
+            found = found.merged(one.position)
+        return found
+
+    async def note_position(self, position: ClusterPosition) -> None:
+        """The broker has come so far, durably. Raises StorageFull, StorageOffline."""
+        for directory in self._directories:
+            if directory.is_online:
+                await directory.note_position(position)
+
     async def adopt_cluster(self, cluster_id: str) -> None:
         """The directories belong to a cluster from here on.
 
@@ -243,6 +258,18 @@ class ReplicaTable:
             with self._change(found.name):
                 await self._delete(found)
 
+    async def keep_aside(self, topic_id: TopicId, partition: int) -> None:
+        """The replica is here no more, but its files stay, out of the way of its namesakes.
+
+        Raises StorageFull, StorageOffline.
+        """
+        found = self._partitions.get((topic_id, partition))
+        if found is not None:
+            with self._change(found.name):
+                home = self._homes[found.name.key]
+                await home.changes.keep(found.name, reason=deleted_error(found.name))
+                self._forget(found)
+
     async def delete_topic(self, topic_id: TopicId) -> None:
         """All of the topic's replicas are no more. Raises StorageOffline."""
         for key in [key for key in self._partitions if key[0] == topic_id]:
@@ -301,6 +328,10 @@ class ReplicaTable:
     async def _delete(self, partition: Partition) -> None:
         name = partition.name
         await self._homes[name.key].changes.delete(name, reason=deleted_error(name))
+        self._forget(partition)
+
+    def _forget(self, partition: Partition) -> None:
+        name = partition.name
         del self._partitions[name.key], self._homes[name.key]
         if self._names.get((name.topic, name.partition)) is partition:
             del self._names[name.topic, name.partition]

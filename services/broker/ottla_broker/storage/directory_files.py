@@ -6,8 +6,10 @@
     leader-epochs     `kept_epochs`
     *.spare           room for the next of either: `reserved_file`
     clean-shutdown    broker epoch under which the directory was closed; gone once it is opened
+    cluster-position  how far the broker had come in its cluster
     <topic>-<n>/      a replica
     ~creating-…/  ~deleted-…/     a replica that is not one yet, or no more: removed at the start
+    ~kept-…/          a replica that restored metadata does not know; never removed
 
 A topic's name has no `~`, so that none of these is taken for a replica.
 """
@@ -20,13 +22,23 @@ from typing import Final
 
 from ottla.protocol.errors import ClusterMismatch, DuplicateNodeId, StorageOffline
 from ottla.protocol.ids import DirectoryId
+from ottla_broker.core.cluster_position import (
+    ClusterPosition,
+    decode_position,
+    encode_position,
+)
 from ottla_broker.core.documents import DamagedDocumentError, decode_document, encode_document
 from ottla_broker.core.replica_name import ReplicaName, decode_replica_name, encode_replica_name
 from ottla_broker.storage.checkpoints import CHECKPOINT_FILE, write_checkpoint
 from ottla_broker.storage.filesystem import TEMPORARY_SUFFIX, Filesystem, replace_file, write_whole
 from ottla_broker.storage.kept_epochs import EPOCHS_FILE, write_kept_epochs
 from ottla_broker.storage.replica_files import NAME_FILE, ReplicaFiles
-from ottla_broker.storage.reserved_file import OLD_SUFFIX, SPARE_SUFFIX, reserve_room
+from ottla_broker.storage.reserved_file import (
+    OLD_SUFFIX,
+    SPARE_SUFFIX,
+    replace_in_reserved_room,
+    reserve_room,
+)
 from ottla_broker.storage.segment import segment_path
 
 LOCK_FILE: Final = ".lock"
@@ -34,6 +46,8 @@ META_FILE: Final = "meta"
 CLEAN_FILE: Final = "clean-shutdown"
 CREATING_PREFIX: Final = "~creating-"
 DELETED_PREFIX: Final = "~deleted-"
+KEPT_PREFIX: Final = "~kept-"
+POSITION_FILE: Final = "cluster-position"
 DIRECTORY_ID_SIZE: Final = 16
 
 _IGNORED = frozenset(
@@ -43,7 +57,7 @@ _IGNORED = frozenset(
         "lost+found",
         *(
             name + suffix
-            for name in (CHECKPOINT_FILE, EPOCHS_FILE)
+            for name in (CHECKPOINT_FILE, EPOCHS_FILE, POSITION_FILE)
             for suffix in ("", SPARE_SUFFIX, OLD_SUFFIX)
         ),
     }
@@ -163,9 +177,24 @@ class DirectoryFiles:
         data = encode_document("clean-shutdown", {"broker_epoch": broker_epoch})
         replace_file(self.filesystem, self.path / CLEAN_FILE, data)
 
+    def read_position(self) -> ClusterPosition:
+        """How far the broker had come in its cluster; the beginning where nothing sound says so."""
+        path = self.path / POSITION_FILE
+        if not self.filesystem.exists(path):
+            return ClusterPosition()
+        try:
+            return decode_position(self.filesystem.read_file(path))
+        except DamagedDocumentError:
+            return ClusterPosition()
+
+    def write_position(self, position: ClusterPosition) -> None:
+        """Durable when this returns, also on a full disk."""
+        document = encode_position(position)
+        replace_in_reserved_room(self.filesystem, self.path / POSITION_FILE, document)
+
     def reserve_room(self) -> None:
-        """See that checkpoint and epochs can be written on a full disk."""
-        for name in (CHECKPOINT_FILE, EPOCHS_FILE):
+        """See that checkpoint, epochs and position can be written on a full disk."""
+        for name in (CHECKPOINT_FILE, EPOCHS_FILE, POSITION_FILE):
             reserve_room(self.filesystem, self.path / name)
 
     def create_replica(self, name: ReplicaName, *, in_use: bool) -> ReplicaFiles:
@@ -211,10 +240,18 @@ class DirectoryFiles:
 
     def set_deleted(self, files: ReplicaFiles) -> Path:
         """The replica is no more, once this is durable; its files are at the path returned."""
-        name = files.name
-        target = self.path / f"{DELETED_PREFIX}{name.topic_id.hex()}-{name.partition}"
+        target = self.path / f"{DELETED_PREFIX}{_id_name(files.name)}"
         if self.filesystem.exists(files.directory):  # or an earlier call came this far
             self.remove_tree(target)
+            self.filesystem.rename(files.directory, target)
+        return target
+
+    def set_kept(self, files: ReplicaFiles) -> Path:
+        """The same, for files that stay: they take the place of no others."""
+        target = self.path / f"{KEPT_PREFIX}{_id_name(files.name)}"
+        if self.filesystem.exists(files.directory):
+            while self.filesystem.exists(target):
+                target = target.with_name(target.name + "+")
             self.filesystem.rename(files.directory, target)
         return target
 
@@ -252,3 +289,7 @@ class DirectoryFiles:
         if not is_sound or len(directory_id) != DIRECTORY_ID_SIZE:
             raise ClusterMismatch(f"{path} says {body!r}; restore it or use another directory")
         return DirectoryMeta(directory_id, node_id, cluster_id)
+
+
+def _id_name(name: ReplicaName) -> str:
+    return f"{name.topic_id.hex()}-{name.partition}"

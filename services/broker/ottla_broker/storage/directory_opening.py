@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ottla.protocol.ids import DirectoryId
+from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.core.documents import DamagedDocumentError
 from ottla_broker.core.log_events import (
     CheckpointDamaged,
@@ -50,6 +51,7 @@ class _Survey:
 
     meta: DirectoryMeta
     clean_shutdown_epoch: int | None
+    position: ClusterPosition
     marks: Mapping[str, Marks] | None
     epochs: Mapping[str, KeptEpochs | None] | None
     replicas: list[ReplicaFiles]
@@ -104,6 +106,7 @@ async def open_directory(
             meta=survey.meta,
             lock_fd=lock_fd,
             clean_shutdown_epoch=survey.clean_shutdown_epoch,
+            position=survey.position,
             usage=survey.usage,
             surroundings=surroundings,
         )
@@ -121,6 +124,7 @@ def _survey(
     files: DirectoryFiles, node_id: int, new_directory_id: DirectoryId, events: EventSink
 ) -> _Survey:
     meta = files.identify(node_id=node_id, new_directory_id=new_directory_id)
+    position = files.read_position()
     epoch = files.take_clean_mark()
     replicas, ignored_count = _find_replicas(files, events)
     marks: Mapping[str, Marks] | None = None
@@ -134,7 +138,7 @@ def _survey(
         epochs = read_kept_epochs(files.filesystem, files.path)
     files.reserve_room()
     usage = files.filesystem.usage(files.path)
-    return _Survey(meta, epoch, marks, epochs, replicas, ignored_count, usage)
+    return _Survey(meta, epoch, position, marks, epochs, replicas, ignored_count, usage)
 
 
 def _find_replicas(files: DirectoryFiles, events: EventSink) -> tuple[list[ReplicaFiles], int]:

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 from ottla.protocol.errors import CorruptLog, OttlaError, StorageFull, StorageOffline
 from ottla.protocol.ids import DirectoryId
+from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.core.leader_epochs import LeaderEpochs
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.core.log_events import DirectoryFailed, EventSink
@@ -79,6 +80,7 @@ class LogDirectory:
         meta: DirectoryMeta,
         lock_fd: int,
         clean_shutdown_epoch: int | None,
+        position: ClusterPosition,
         usage: Usage,
         surroundings: DirectorySurroundings,
     ) -> None:
@@ -86,6 +88,7 @@ class LogDirectory:
         self.usage = usage
         self._names_used: Counter[str] = Counter()
         self.clean_shutdown_epoch = clean_shutdown_epoch
+        self.position = position
         self.failure: OSError | None = None
         self._files = files
         self._meta = meta
@@ -131,6 +134,13 @@ class LogDirectory:
         """The directory belongs to a cluster from here on. Raises ClusterMismatch."""
         meta = self._meta
         self._meta = await self.blocking(lambda: self._files.adopt(meta, cluster_id))
+
+    async def note_position(self, position: ClusterPosition) -> None:
+        """The broker has come so far, durably. Raises StorageFull, StorageOffline."""
+        merged = self.position.merged(position)
+        if merged != self.position:
+            await self.blocking(lambda: self._files.write_position(merged))
+            self.position = merged
 
     async def run(self) -> None:
         """Flush, checkpoint and trim until cancelled."""

@@ -4,6 +4,7 @@
               ─► log opened ─► in the directory's care
     delete    log offline ─► its work ended ─► files set aside ─► durably, with others
               ─► files removed
+    keep      the same, but the files stay aside
 
 Whatever fails or is cancelled half way is gone on with by the next call for the same replica. One
 call for a name at a time; the `ReplicaTable` sees to that.
@@ -11,7 +12,9 @@ call for a name at a time; the `ReplicaTable` sees to that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ottla.protocol.errors import OttlaError
@@ -25,6 +28,7 @@ from ottla_broker.storage.group_commit import GroupCommit
 from ottla_broker.storage.kept_epochs import NO_EPOCHS
 from ottla_broker.storage.log_opening import LogOpening
 from ottla_broker.storage.partition_log import LogContent, PartitionLog
+from ottla_broker.storage.replica_files import ReplicaFiles
 
 if TYPE_CHECKING:
     from ottla_broker.storage.log_directory import DirectorySurroundings, LogDirectory
@@ -84,21 +88,38 @@ class ReplicaChanges:
         Its directory's name is free for another replica then: nothing works on the old files by
         their names any more. Raises StorageFull, StorageOffline; `reason` is what users get.
         """
-        directory = self._directory
-        log = directory.logs.get(mark_key(name))
-        if log is None:
+        taken = await self._take_out(name, reason=reason, set_aside=self._files.set_deleted)
+        if taken is None:
             return
-        log.fail(reason)
-        await self._commit.quiet()
-        await log.work.ended()
-        target = await directory.blocking(
-            lambda: self._files.set_deleted(log.files), offload=log.work
-        )
-        await directory.record.sync_names()
-        directory.forget(name)
+        log, target = taken
+        directory = self._directory
         self._surroundings.events(
             ReplicaDeleted(
                 topic=name.topic, partition=name.partition, directory=str(directory.path)
             )
         )
         await directory.blocking(lambda: self._files.remove_tree(target), offload=log.work)
+
+    async def keep(self, name: ReplicaName, *, reason: OttlaError) -> None:
+        """As `delete`, but its files stay, under a name of their own that nobody ever uses."""
+        await self._take_out(name, reason=reason, set_aside=self._files.set_kept)
+
+    async def _take_out(
+        self,
+        name: ReplicaName,
+        *,
+        reason: OttlaError,
+        set_aside: Callable[[ReplicaFiles], Path],
+    ) -> tuple[PartitionLog, Path] | None:
+        """Ends the log, and sets its files aside durably; None if there is none."""
+        directory = self._directory
+        log = directory.logs.get(mark_key(name))
+        if log is None:
+            return None
+        log.fail(reason)
+        await self._commit.quiet()
+        await log.work.ended()
+        target = await directory.blocking(lambda: set_aside(log.files), offload=log.work)
+        await directory.record.sync_names()
+        directory.forget(name)
+        return log, target
