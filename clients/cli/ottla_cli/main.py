@@ -14,7 +14,17 @@ from typing import Annotated
 
 import typer
 
-from ottla_cli.commands import cluster, completion, consume, context, local, perf, produce, topics
+from ottla_cli.commands import (
+    cluster,
+    completion,
+    configs,
+    consume,
+    context,
+    local,
+    perf,
+    produce,
+    topics,
+)
 from ottla_cli.commands.groups import command_group
 from ottla_cli.running import guarded
 from ottla_cli.terminal import complete_streams
@@ -32,6 +42,7 @@ app.command()(local.up)
 app.command(context_settings=local.PASS_THROUGH)(local.broker)
 app.command(context_settings=local.PASS_THROUGH)(local.controller)
 app.add_typer(topics.app, name="topics")
+app.add_typer(configs.app, name="configs")
 app.add_typer(cluster.app, name="cluster")
 app.command()(produce.produce)
 app.command()(consume.consume)

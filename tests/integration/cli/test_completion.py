@@ -55,7 +55,7 @@ def _bash(environ: dict[str, str], *words: str, preparation: str = "") -> list[s
 
 def test_bash_completes_commands_options_and_choices(environ: dict[str, str]) -> None:
     assert _bash(environ, "ottla", "pro") == ["produce"]
-    assert _bash(environ, "ottla", "topics", "") == ["create", "list", "describe", "delete"]
+    assert _bash(environ, "ottla", "topics", "de") == ["describe", "delete-records", "delete"]
     assert _bash(environ, "ottla", "consume", "--print-t") == ["--print-timestamp"]
     assert _bash(environ, "ottla", "topics", "list", "--output", "j") == ["json"]
 

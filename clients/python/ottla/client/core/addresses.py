@@ -30,14 +30,18 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_bootstrap(text: str) -> tuple[Address, ...]:
+def parse_bootstrap(text: str, *, default_port: int = DEFAULT_PORT) -> tuple[Address, ...]:
     """The addresses in `host[:port],…`, in their order, each once.
+
+    Args:
+        text: what somebody wrote.
+        default_port: the port of those that name none.
 
     Raises:
         InvalidRequest: the text is not of that form; the message says what is wrong.
     """
     items = [item.strip() for item in text.split(",")]
-    addresses = tuple(dict.fromkeys(_parse_address(item) for item in items if item))
+    addresses = tuple(dict.fromkeys(_parse_address(item, default_port) for item in items if item))
     if not addresses:
         raise InvalidRequest("no broker address; write host:port, as 127.0.0.1:9092")
     if len(addresses) > ADDRESSES_MAX:
@@ -45,18 +49,18 @@ def parse_bootstrap(text: str) -> tuple[Address, ...]:
     return addresses
 
 
-def _parse_address(text: str) -> Address:
+def _parse_address(text: str, default_port: int) -> Address:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")) or not _is_ipv6(host):
             raise InvalidRequest(f"broker address {text!r}: write IPv6 addresses as [::1]:9092")
-        return Address(host, _parse_port(rest[1:], text) if rest else DEFAULT_PORT)
+        return Address(host, _parse_port(rest[1:], text) if rest else default_port)
     if text.count(":") > 1:
         raise InvalidRequest(f"broker address {text!r}: write IPv6 addresses as [::1]:9092")
     host, colon, port = text.partition(":")
     if "://" in text or not _HOST.fullmatch(host):
         raise InvalidRequest(f"broker address {text!r}: {host!r} is not a host name or address")
-    return Address(host, _parse_port(port, text) if colon else DEFAULT_PORT)
+    return Address(host, _parse_port(port, text) if colon else default_port)
 
 
 def _parse_port(port: str, text: str) -> int:

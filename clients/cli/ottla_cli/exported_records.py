@@ -1,0 +1,87 @@
+"""How many records of which kind are in exported metadata, as its bytes come by. Pure.
+
+    length (varint) · record │ length · record │ …          a record is a oneof: its tag is its kind
+
+Owns reading lengths and kinds, whatever pieces the bytes come in. What records say is the
+cluster's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+_KINDS: Final = {
+    1: "cluster", 2: "topics", 3: "partitions", 4: "brokers", 5: "settings", 6: "producer ids",
+}  # fmt: skip
+_ONE: Final = {"topics": "topic", "partitions": "partition", "brokers": "broker"}
+_VARINT_SIZE_MAX: Final = 10
+_LENGTH_DELIMITED: Final = 2
+
+
+class DamagedExportError(Exception):
+    """These bytes are no export."""
+
+
+class RecordCounter:
+    """Told of an export's bytes in order."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._rest = b""
+        self._skip = 0
+
+    @property
+    def record_count(self) -> int:
+        """Records whose beginning came by."""
+        return self.counts.total()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last record ended where the bytes did."""
+        return not self._rest and not self._skip
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes. Raises DamagedExportError."""
+        passed = min(self._skip, len(chunk))
+        self._skip -= passed
+        data, position = self._rest + chunk[passed:], 0
+        self._rest = b""
+        while position < len(data):
+            begin = _varint(data, position)
+            tag = None if begin is None else _varint(data, begin[1])
+            if begin is None or tag is None:
+                self._rest = data[position:]  # the beginning of this one ends in the next chunk
+                return
+            size, record = begin
+            self.counts[_kind(tag[0])] += 1
+            position = record + size
+        self._skip += position - len(data)
+
+
+def _kind(tag: int) -> str:
+    if tag & 7 != _LENGTH_DELIMITED:
+        raise DamagedExportError("these bytes are no exported metadata")
+    return _KINDS.get(tag >> 3, "others")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int] | None:
+    """A number and where it ends; None: it isn't whole. Raises DamagedExportError."""
+    value = 0
+    for place, byte in enumerate(data[position : position + _VARINT_SIZE_MAX]):
+        value |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            return value, position + place + 1
+    if len(data) - position >= _VARINT_SIZE_MAX:
+        raise DamagedExportError("these bytes are no exported metadata")
+    return None
+
+
+def summary(counts: Counter[str]) -> str:
+    """Counts as people read them: `2 topics, 12 partitions`."""
+    parts = [
+        f"{counts[kind]:,} {kind if counts[kind] != 1 else _ONE.get(kind, kind)}"
+        for kind in (*_KINDS.values(), "others")
+        if counts[kind] and kind != "cluster"
+    ]
+    return ", ".join(parts) or "an empty cluster"
