@@ -9,17 +9,28 @@ Does not own what is called: the session, the watch and the admin forwarder do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import grpc
 
 from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, Endpoint
-from ottla.protocol.errors import NotController, OttlaError
+from ottla.protocol.errors import (
+    MetadataStoreUnavailable,
+    NotController,
+    OttlaError,
+    StatusCode,
+)
 from ottla_broker.metadata.cluster_table import ClusterTable
+from ottla_runtime.rpc_errors import TransportFailed
 
 Address = tuple[str, int]
 OpenChannel = Callable[[Endpoint], grpc.aio.Channel]
 
+CONNECT_SECONDS_MAX = 1.0
+
+_Answer = TypeVar("_Answer")
 _PORT_MAX = 65_535
 
 
@@ -41,6 +52,7 @@ class ControllerLink:
         self._channels: dict[Address, grpc.aio.Channel] = {}
         self._address: Address = list(self._configured)[first % len(self._configured)]
         self._turned = (0, 0)
+        self._term_over = asyncio.Event()
 
     @property
     def address(self) -> Address:
@@ -54,6 +66,50 @@ class ControllerLink:
             endpoint = self._known().get(self._address) or _plaintext(self._address)
             channel = self._channels[self._address] = self._open_channel(endpoint)
         return channel
+
+    async def connected(self, *, timeout_seconds: float) -> grpc.aio.Channel:
+        """The channel to `address` once it has a connection: on one without, nothing is sent.
+
+        Raises:
+            MetadataStoreUnavailable: it has none; the link turns to the next address.
+        """
+        address, channel = self._address, self.channel()
+        try:
+            async with asyncio.timeout(min(timeout_seconds, CONNECT_SECONDS_MAX)):
+                state = channel.get_state(try_to_connect=True)
+                while state is not grpc.ChannelConnectivity.READY:
+                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                        raise TimeoutError
+                    await channel.wait_for_state_change(state)
+                    state = channel.get_state(try_to_connect=True)
+        except TimeoutError:
+            error = MetadataStoreUnavailable("no controller can be reached at the moment")
+            self.failed(address, error)
+            raise error from None
+        return channel
+
+    async def while_it_leads(self, call: Awaitable[_Answer]) -> _Answer:
+        """The answer to a call, given up when the metadata shows that another controller leads.
+
+        One that hangs or was cut off may never answer, and connections to it stay as they are.
+
+        Raises:
+            RpcError: the call failed.
+            TransportFailed: it was given up.
+        """
+        over = self._term_over
+        async with asyncio.TaskGroup() as group:
+            calling = group.create_task(_outcome(call), name="controller-call")
+            waiting = group.create_task(over.wait(), name="controller-term")
+            calling.add_done_callback(lambda _: waiting.cancel())
+            waiting.add_done_callback(lambda _: calling.cancel())
+        if calling.cancelled():
+            message = "the controller that was asked leads no more"
+            raise TransportFailed(message, status=StatusCode.UNAVAILABLE)
+        outcome = calling.result()
+        if isinstance(outcome, grpc.RpcError):
+            raise outcome
+        return outcome
 
     def turn_to_active(self) -> bool:
         """The metadata may name another active controller; True if the link turns to it.
@@ -69,7 +125,11 @@ class ControllerLink:
         self._turned = term
         address = (active.endpoints[0].host, active.endpoints[0].port)
         before, self._address = self._address, address
-        return before != address
+        if before == address:
+            return False
+        self._term_over.set()
+        self._term_over = asyncio.Event()
+        return True
 
     def failed(self, address: Address, error: OttlaError) -> None:
         """A call to `address` failed: go where the error says, or else to the next address.
@@ -100,6 +160,14 @@ class ControllerLink:
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             await channel.close()
+
+
+async def _outcome(call: Awaitable[_Answer]) -> _Answer | grpc.RpcError:
+    """What a call comes to; its failure as a value, which ends no group."""
+    try:
+        return await call
+    except grpc.RpcError as error:
+        return error
 
 
 def _plaintext(address: Address) -> Endpoint:

@@ -8,8 +8,8 @@ what only reads, never repeating a change that may have been made. Which calls t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import grpc
@@ -23,7 +23,7 @@ from ottla.protocol.errors import (
     OttlaError,
     OutcomeUnknown,
 )
-from ottla_broker.metadata.controller_link import ControllerLink
+from ottla_broker.metadata.controller_link import CONNECT_SECONDS_MAX, ControllerLink
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.metadata.views import ClusterVersion
 from ottla_runtime.channels import call_until
@@ -103,30 +103,22 @@ class AdminForwarder:
 
         async def attempt(timeout_seconds: float) -> _Answer:
             address = self._link.address
-            channel = self._link.channel()
-            self._check_reachable(channel)
+            channel = await self._link.connected(timeout_seconds=timeout_seconds)
+            method = getattr(admin_pb2_grpc.AdminServiceStub(channel), name)
+            called: Awaitable[_Answer] = method(
+                request, timeout=timeout_seconds, metadata=forwarding_metadata(principal)
+            )
             try:
-                method = getattr(admin_pb2_grpc.AdminServiceStub(channel), name)
-                answer: _Answer = await method(
-                    request, timeout=timeout_seconds, metadata=forwarding_metadata(principal)
-                )
-            except grpc.RpcError as error:
-                failed = error_of(error)
+                return await self._link.while_it_leads(called)
+            except (grpc.RpcError, TransportFailed) as error:
+                failed = error_of(error) if isinstance(error, grpc.RpcError) else error
                 if isinstance(failed, TransportFailed | NotController):
                     self._link.failed(address, failed)
                 raise _meaning(failed, changes=changes) from error
-            return answer
 
         return await call_until(
             attempt, deadline_ms=deadline_ms, clock=self._clock, entropy=self._entropy
         )
-
-    def _check_reachable(self, channel: grpc.aio.Channel) -> None:
-        """A connection known to be broken is not used: then surely nothing was sent."""
-        state = channel.get_state(try_to_connect=True)
-        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-            self._link.failed(self._link.address, MetadataStoreUnavailable("not reachable"))
-            raise MetadataStoreUnavailable("no controller can be reached at the moment")
 
     async def visible(self, version: cluster_pb2.MetadataVersion, *, deadline_ms: int) -> None:
         """Return once a version shows on this broker, or the deadline is over."""
@@ -137,16 +129,15 @@ class AdminForwarder:
         except TimeoutError:
             return  # the change is made all the same, and the answer says so
 
-    @contextmanager
-    def streaming(self) -> Iterator[grpc.aio.Channel]:
+    @asynccontextmanager
+    async def streaming(self) -> AsyncIterator[grpc.aio.Channel]:
         """The channel to the controller believed to be active, for a call that streams.
 
         Raises:
             MetadataStoreUnavailable: no controller answers; the next call looks elsewhere.
         """
         address = self._link.address
-        channel = self._link.channel()
-        self._check_reachable(channel)
+        channel = await self._link.connected(timeout_seconds=CONNECT_SECONDS_MAX)
         try:
             yield channel
         except grpc.RpcError as error:
