@@ -1,4 +1,4 @@
-"""Installing etcd for the tests: nothing starts, the machine stays as it was, nothing is done twice.
+"""Installing etcd for the tests: nothing starts, the machine stays as it was, nothing runs twice.
 
 The real script runs in a copy of its folder with a PATH of stand-ins; the program that Debian's
 packages ask whether to start anything stands in the test's folder as well.
