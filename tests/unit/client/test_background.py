@@ -27,6 +27,25 @@ async def test_tasks_end_with_their_client_whether_they_had_a_turn_or_not() -> N
     assert ended == ["ran"]
 
 
+async def test_tasks_that_somebody_else_cancels_are_told_of_and_those_it_closes_are_not() -> None:
+    told: list[str] = []
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    tasks = BackgroundTasks(on_defect=lambda _: None, on_cancelled=lambda: told.append("cancelled"))
+    await tasks.open()
+    for name in ("first", "second"):
+        tasks.start(wait(), name=name)
+    await asyncio.sleep(0)
+    (first,) = (task for task in asyncio.all_tasks() if task.get_name() == "first")
+    first.cancel()  # as the end of a loop does
+    await asyncio.wait([first])
+    assert told == ["cancelled"]
+    await tasks.close()
+    assert told == ["cancelled"]
+
+
 async def test_a_defect_is_logged_and_told_and_leaves_the_others_running(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -16,10 +16,17 @@ _log = logging.getLogger(__name__)
 class BackgroundTasks:
     """Opened and closed by its client; used from the tasks of one event loop."""
 
-    def __init__(self, *, on_defect: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        *,
+        on_defect: Callable[[Exception], None],
+        on_cancelled: Callable[[], None] = lambda: None,
+    ) -> None:
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_defect = on_defect
+        self._on_cancelled = on_cancelled
+        self._is_closing = False
 
     async def open(self) -> None:
         """Begin; tasks may start from here on."""
@@ -29,12 +36,18 @@ class BackgroundTasks:
         """Run `work` until it ends or the client closes."""
         task = self._group.create_task(self._root(work, name), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         # A task that is cancelled before its first turn never comes to its work.
         task.add_done_callback(lambda _: work.close())
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() and not self._is_closing:
+            self._on_cancelled()  # the event loop ends, and the client was not closed
+
     async def close(self) -> None:
         """Cancel what runs and wait until it has ended."""
+        self._is_closing = True
         for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(None, None, None)

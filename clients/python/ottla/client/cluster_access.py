@@ -1,11 +1,13 @@
 """What every client of a cluster needs first: addresses resolved, a caller, a view that follows.
 
 Owns the order in which these are opened and closed, and the rule that a client is used in the
-process that made it. Producer, consumer and admin stand on it.
+process that made it, on the event loop that it was opened on. Producer, consumer and admin stand on
+it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -48,13 +50,15 @@ class ClusterAccess:
         self._channels: ChannelSet | None = None
         self._is_closed = False
         tell_when_forked(self)
-        self.on_fork: Callable[[], None] = lambda: None
-        """Called in a child process, where the client must not be used."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.on_doubt: Callable[[], None] = lambda: None
+        """Called when the client may not be usable any more: in a child process, or as its loop
+        ends."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when metadata may have changed."""
         self.on_defect: Callable[[Exception], None] = lambda _: None
         """Called when one of the client's own tasks fails unexpectedly."""
-        self.tasks = BackgroundTasks(on_defect=self._defect)
+        self.tasks = BackgroundTasks(on_defect=self._defect, on_cancelled=self._doubt)
         self.view = MetadataView()
 
     @property
@@ -74,6 +78,7 @@ class ClusterAccess:
             raise InvalidRequest("a client is opened once; make a new one")
         self.check_process()
         check_grpc()
+        self._loop = asyncio.get_running_loop()
         addresses = await resolve(self._addresses, chance=self._chance)
         self._opener = await ChannelOpener.reading(self._tls, names=addresses)
         self._channels = ChannelSet(addresses, opener=self.open_channel)
@@ -95,7 +100,7 @@ class ClusterAccess:
     async def close(self) -> None:
         """End all tasks and connections; again: nothing."""
         channels, self._channels = self._channels, None
-        self._is_closed = True
+        self._is_closed, self._loop = True, None
         if channels is not None:
             try:
                 await self.tasks.close()
@@ -120,10 +125,22 @@ class ClusterAccess:
             raise InvalidRequest(f"the client is {state}")
 
     def check_process(self) -> None:
-        """Returns in the process that made the client. Raises InvalidRequest."""
+        """Returns in the process and on the loop the client belongs to. Raises InvalidRequest."""
         if os.getpid() != self._process_id:
             raise made_before_fork()
+        if self._loop is not None and _running_loop() not in {self._loop, None}:
+            raise InvalidRequest("the client belongs to the event loop that it was opened on")
 
     def forked(self) -> None:
         """This is a child process."""
-        self.on_fork()
+        self.on_doubt()
+
+    def _doubt(self) -> None:
+        self.on_doubt()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

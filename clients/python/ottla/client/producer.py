@@ -115,7 +115,7 @@ class Producer(Generic[K, V]):
         self._access = ClusterAccess(
             bootstrap, tls=tls, patience=settings.patience, clock=clock, chance=chance
         )
-        self._access.on_fork = self._check_next
+        self._access.on_doubt = self._check_next
         self._settings = settings
         self._sending = Sending(
             self._access,
