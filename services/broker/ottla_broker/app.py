@@ -10,7 +10,7 @@ Owns the composition root; the only module that knows all others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
@@ -24,8 +24,8 @@ from ottla.protocol.ids import NodeId
 from ottla_broker.config import BrokerConfig
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.core.log_events import LogEvent
-from ottla_broker.listener_servers import ListenerServers, Servicers
-from ottla_broker.metadata.client_view import ClientView
+from ottla_broker.listener_parts import ListenerParts, SharedParts
+from ottla_broker.listener_servers import ListenerServers
 from ottla_broker.metadata.cluster_follower import ClusterFollower
 from ottla_broker.metadata.cluster_table import ClusterTable, TableChanges
 from ottla_broker.metadata.cluster_watch import ClusterWatch
@@ -40,32 +40,15 @@ from ottla_broker.metadata.replica_sync import ReplicaSync
 from ottla_broker.metadata.timed_wait import wait_until
 from ottla_broker.metadata.topic_settings import TopicSettings
 from ottla_broker.metadata.version_waiters import VersionWaiters
-from ottla_broker.metadata.watch_hub import WatchHub
 from ottla_broker.replica.replica_table import ReplicaTable
-from ottla_broker.rpc.admin_forwarder import AdminForwarder
-from ottla_broker.rpc.admin_servicer import AdminServicer
-from ottla_broker.rpc.broker_calls import BrokerCalls
-from ottla_broker.rpc.broker_servicer import BrokerServicer
-from ottla_broker.rpc.config_descriptions import ConfigDescriptions
-from ottla_broker.rpc.fetch_servicer import FetchServicer
-from ottla_broker.rpc.fetch_session import FetchSessions
-from ottla_broker.rpc.log_directories import LogDirectories
-from ottla_broker.rpc.metadata_servicer import MetadataServicer
-from ottla_broker.rpc.partition_router import PartitionRouter
 from ottla_broker.rpc.peer_channels import PeerChannels
-from ottla_broker.rpc.produce_servicer import ProduceServicer
-from ottla_broker.rpc.produce_session import ProduceSessions
 from ottla_broker.rpc.reader import ReadWaits
-from ottla_broker.rpc.record_deletion import RecordDeletion
 from ottla_broker.rpc.records_budget import RecordsBudget
-from ottla_broker.rpc.static_configs import static_entries
-from ottla_broker.rpc.topic_auto_creation import TopicAutoCreation
 from ottla_broker.storage.filesystem import OsFilesystem
 from ottla_broker.storage.log_directory import DirectorySurroundings, StorageConfig
 from ottla_broker.storage.ports import ThreadOffload
 from ottla_runtime.broker_configs import (
     ACCESS_LOG,
-    AUTO_CREATE_TOPICS,
     EVENT_LOOP_LAG_MAX_MS,
     LOG_LEVEL,
 )
@@ -218,17 +201,14 @@ class Broker:
         )
         self._alarms = IdleAlarms(clock=self._clock, idle_ms=config.idle_heartbeat_ms)
         self._waits = ReadWaits(idle_ms=config.idle_heartbeat_ms)
-        self._records = RecordsBudget()
         self._peers = PeerChannels(
             table, listener=config.broker_listener(), open_channel=self._open_channel
         )
-        self._broker_calls = BrokerCalls(table, self._peers, node_id=self._node_id)
         self._settings = _dynamic_settings(table, config, process, servers)
         self._sync = self._make_sync()
         self._watch = self._make_watch()
         self._session = self._make_session()
-        self._sessions: list[ProduceSessions | FetchSessions] = []
-        self._hubs = [self._serve_listener(name) for name in servers.names]
+        self._listeners = list(self._serve(servers))
         self._tasks: list[asyncio.Task[None]] = []
 
     def _make_sync(self) -> ReplicaSync:
@@ -287,97 +267,32 @@ class Broker:
         self._sync.changed(changes)
         if self._metadata.link.turn_to_active():
             self._session.controller_changed()
-        for hub in self._hubs:
-            hub.changed(changes)
+        for each in self._listeners:
+            each.hub.changed(changes)
 
-    def _serve_listener(self, listener: str) -> WatchHub:
+    def _serve(self, servers: ListenerServers) -> Iterator[ListenerParts]:
+        """Put servicers on every listener."""
         metadata = self._metadata
-        view = ClientView(metadata.table, listener=listener)
-        hub = WatchHub(view, clock=self._clock, alarms=self._alarms)
-        router = PartitionRouter(
-            view,
-            node_id=self._node_id,
-            find_replica=self._replicas.get,
+        shared = SharedParts(
+            config=self._config,
+            table=metadata.table,
             applied=metadata.applied,
-        )
-        forwarder = AdminForwarder(
-            metadata.link, applied=metadata.applied, clock=self._clock, entropy=self._entropy
-        )
-        deletion = RecordDeletion(
-            router, self._broker_calls, clock=self._clock, entropy=self._entropy
-        )
-        directories = LogDirectories(
-            metadata.table,
-            self._replicas,
-            self._broker_calls,
-            node_id=self._node_id,
-            clock=self._clock,
-        )
-        configs = ConfigDescriptions(
-            metadata.table,
-            self._broker_calls,
-            node_id=self._node_id,
-            own_entries=lambda: static_entries(self._config),
-            ask_controller=forwarder.ask,
-        )
-        admin = AdminServicer(
-            forwarder, deletion=deletion, directories=directories, configs=configs
-        )
-        produce = self._produce_servicer(listener, router, admin)
-        fetch = self._fetch_servicer(listener, router)
-        self._sessions += [produce.sessions, fetch.sessions]
-        self._servers.add(
-            listener,
-            Servicers(
-                produce=produce,
-                fetch=fetch,
-                metadata=MetadataServicer(
-                    view, hub, applied=metadata.applied, server_version=server_version()
-                ),
-                admin=admin,
-                broker=self._broker_servicer(listener, deletion, directories),
-            ),
-        )
-        return hub
-
-    def _broker_servicer(
-        self, listener: str, deletion: RecordDeletion, directories: LogDirectories
-    ) -> BrokerServicer | None:
-        if listener != self._config.broker_listener():
-            return None
-        return BrokerServicer(
-            self._config, deletion=deletion, directories=directories, clock=self._clock
-        )
-
-    def _produce_servicer(
-        self, listener: str, router: PartitionRouter, admin: AdminServicer
-    ) -> ProduceServicer:
-        return ProduceServicer(
-            router,
-            self._peers,
-            node_id=self._node_id,
-            auto_creation=TopicAutoCreation(
-                admin.create_topics, is_enabled=lambda: self._settings.is_on(AUTO_CREATE_TOPICS)
-            ),
-            lease_held=self._session.lease_held,
-            clock=self._clock,
-            offload=self._offload,
-            idle_ms=self._config.idle_heartbeat_ms,
-            trusts_forwarded=self._config.is_for_services(listener),
-        )
-
-    def _fetch_servicer(self, listener: str, router: PartitionRouter) -> FetchServicer:
-        return FetchServicer(
-            router,
-            self._peers,
-            node_id=self._node_id,
+            link=metadata.link,
+            settings=self._settings,
+            replicas=self._replicas,
+            peers=self._peers,
+            alarms=self._alarms,
             waits=self._waits,
-            records=self._records,
+            records=RecordsBudget(),
+            lease_held=self._session.lease_held,
             offload=self._offload,
             clock=self._clock,
-            idle_ms=self._config.idle_heartbeat_ms,
-            trusts_forwarded=self._config.is_for_services(listener),
+            entropy=self._entropy,
         )
+        for name in servers.names:
+            parts = ListenerParts(name, shared)
+            servers.add(name, parts.servicers)
+            yield parts
 
     def start_tasks(self) -> None:
         """Start everything that runs beside the servers; a task that dies ends the service."""
@@ -388,7 +303,7 @@ class Broker:
             ("metadata-watch", self._watch.run()),
             ("replica-sync", self._sync.run()),
             ("idle-alarms", self._alarms.run()),
-            *(("metadata-push", hub.run()) for hub in self._hubs),
+            *(("metadata-push", each.hub.run()) for each in self._listeners),
         ]
         self._tasks = [supervisor.start_task(name, loop) for name, loop in loops]
 
@@ -424,10 +339,10 @@ class Broker:
             moved = self._session.may_shut_down
             await wait_until(moved, deadline_ms=deadline_ms, clock=self._clock)
         self._waits.drain()
-        for sessions in self._sessions:
-            sessions.drain()
-        for hub in self._hubs:
-            hub.drain()
+        for each in self._listeners:
+            for sessions in each.sessions:
+                sessions.drain()
+            each.hub.drain()
         await self._servers.stop(STOP_GRACE_SECONDS)
         for task in self._tasks:
             task.cancel()
