@@ -86,7 +86,7 @@ class Publishing:
             router,
             PeerChannels(self.table, listener="public", open_channel=_no_channel),
             node_id=ME,
-            auto_creation=TopicAutoCreation(_no_creation, is_enabled=False),
+            auto_creation=TopicAutoCreation(_no_creation, is_enabled=lambda: False),
             lease_held=lambda: self.lease_held,
             clock=ManualClock(),
             offload=InlineOffload(),

@@ -34,8 +34,9 @@ def replay_and_publish(
     state: ClusterState, revision: int, changes: Sequence[tuple[bytes, Record | None]]
 ) -> list[MetadataChange]:
     """Replays a revision and returns what became visible by it, topics before their partitions."""
-    brokers_before, controllers_before = set(state.brokers), set(state.controllers)
     was_importing = state.import_record is not None
+    brokers_before = set() if was_importing else set(state.brokers)
+    controllers_before = set(state.controllers)
     seen_before = {
         record.topic_id: _seen_count(state, record.topic_id)
         for _, record in changes
