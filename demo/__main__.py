@@ -20,11 +20,14 @@ from rich.table import Table
 from demo.dataset import FLIGHT_COUNT, CarrierTally, DatasetError, fetch, tally
 from demo.platform import PlatformError, run_ottla, run_worker, running_platform
 from demo.reporting import CarrierResult, WorkResult
+from ottla_cli.terminal import complete_streams, silence_stdout
 
 TOPIC = "flights"
 PARTITION_COUNT = 6
 CACHE = Path(os.environ.get("OTTLA_DEMO_CACHE", ".cache/demo"))
 MEGABYTE = 1_000_000
+GOOD = "[green]Every flight came back, in order."
+BAD = "[red]Flights are missing."
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -128,22 +131,34 @@ def interrupt(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(signal.Signals(number))
 
 
+def cause_of(error: OSError) -> str:
+    """What failed, for people; stdout, if it was that, takes nothing more."""
+    if error.filename is not None:
+        return str(error)
+    silence_stdout()
+    return f"cannot write to standard output: {error.strerror}"
+
+
 def main() -> int:
     """Exit code: 0 when everything came back, 1 if not, above 128 when a signal stopped it."""
+    complete_streams()
     for each in STOP_SIGNALS:
         signal.signal(each, interrupt)
     console = Console(width=None if sys.stdout.isatty() else 100)
     try:
         good = run(console)
+        console.print(GOOD if good else BAD)
+        sys.stdout.flush()
     except (DatasetError, PlatformError) as error:
         print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"demo: {cause_of(error)}", file=sys.stderr)
         return 1
     except Interrupted as stop:
         with contextlib.suppress(OSError):  # the terminal may be what went away
             print(f"demo: stopped by {stop}", file=sys.stderr, flush=True)
         return stop.exit_code
-    verdict = "[green]Every flight came back, in order." if good else "[red]Flights are missing."
-    console.print(verdict)
     return 0 if good else 1
 
 

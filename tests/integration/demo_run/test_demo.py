@@ -146,3 +146,43 @@ def test_whole_demo_brings_every_flight_back(tmp_path: Path, demos: list[Demo]) 
     assert out.count("336,776") >= 2
     assert "NO" not in out.split("whole and in order")[1]
     assert left_of(demos[0]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("redirection", "why"),
+    [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")],
+)
+def test_demo_that_nobody_can_see_says_so_in_a_line(
+    tmp_path: Path, redirection: str, why: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = subprocess.run(
+        [
+            *("sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable),
+            *sliced(tmp_path, 500),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, f"demo: cannot write to standard output: {why}\n")
+    assert list(scratch.iterdir()) == []
+
+
+def test_demo_without_a_place_for_its_data_says_so_in_a_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "demo"],
+        cwd=ROOT,
+        env={**os.environ, "OTTLA_DEMO_CACHE": "/dev/null/cache"},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("demo: [Errno 20] Not a directory")
+    assert done.stderr.count("\n") == 1
