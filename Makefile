@@ -42,6 +42,11 @@ test: setup ## Run the tests (ARGS goes to pytest); the list of skips comes last
 	@sh scripts/install_etcd.sh
 	@.venv/bin/python -m pytest $(ARGS)
 
+.PHONY: interop
+interop: setup ## Send 100,000 records and read them back from every language, plaintext and TLS
+	@sh scripts/install_cpp_grpc.sh
+	@cd tests && ../.venv/bin/python -m interop $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure, and fail when a floor of docs/performance.md is missed
 	@.venv/bin/python -m bench $(ARGS)

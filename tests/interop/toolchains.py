@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache" / "interop"
-_BUILD_SECONDS = 240
+_BUILD_SECONDS = 540
 # Suites written by others: the HTTP/2 conformance suite, and gRPC's own interoperability client.
 _JUDGES = {
     "h2spec": "github.com/summerwind/h2spec/cmd/h2spec",
@@ -32,6 +32,8 @@ class StockClient:
 
     command: tuple[str, ...]
     variables: dict[str, str]
+    folder: Path | None = None
+    """Where the command runs, if that matters."""
 
     @property
     def environment(self) -> dict[str, str]:

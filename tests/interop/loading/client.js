@@ -1,7 +1,7 @@
-// A JavaScript program that loads ottla.api's protos at run time: one scenario a run, its outcome as
-// JSON.
+// A JavaScript program that loads ottla.api's protos at run time, without generated stubs: one scenario
+// a run, its outcome as JSON.
 //
-//   node dynamic.js ADDRESS SCENARIO PROTOS
+//   node client.js ADDRESS SCENARIO PROTOS
 "use strict";
 
 const grpc = require("@grpc/grpc-js");

@@ -1,7 +1,7 @@
-// A Go program on generated stubs of ottla.api and nothing else of Ottla: one scenario a run, its
-// outcome as JSON.
+// The streams of full clients on the stubs of clients/go: batches of the program's own making go in
+// and out. What came of it is printed as JSON.
 //
-//	client ADDRESS SCENARIO
+//	streams ADDRESS
 package main
 
 import (
@@ -13,14 +13,11 @@ import (
 	"os"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/ottla/ottla/clients/go/ottla/api/admin/v1"
-	errorv1 "github.com/ottla/ottla/clients/go/ottla/api/error/v1"
 	fetchv1 "github.com/ottla/ottla/clients/go/ottla/api/fetch/v1"
 	metadatav1 "github.com/ottla/ottla/clients/go/ottla/api/metadata/v1"
 	producev1 "github.com/ottla/ottla/clients/go/ottla/api/produce/v1"
@@ -28,39 +25,6 @@ import (
 )
 
 type outcome map[string]any
-
-// Creates a topic, publishes two records to it and reads them back with the call for thin clients.
-func walk(ctx context.Context, conn *grpc.ClientConn) (outcome, error) {
-	const topic = "go.walk"
-	created, err := createTopic(ctx, conn, topic)
-	if err != nil {
-		return nil, err
-	}
-	published, err := producev1.NewProduceServiceClient(conn).Publish(ctx, &producev1.PublishRequest{
-		Topic:     topic,
-		Partition: proto.Uint32(0),
-		Acks:      producev1.Acks_ACKS_ALL,
-		Records: []*recordv1.PlainRecord{
-			{Key: []byte("UA"), Value: []byte("EWR-IAH"), TimestampMs: 1_357_034_220_000},
-			{Key: []byte("AA"), Headers: []*recordv1.Header{{Key: "gone", Value: []byte{}}}},
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	offsets := []int64{}
-	for _, result := range published.GetResults() {
-		if result.Offset == nil {
-			return nil, fmt.Errorf("not published: %v", result.GetError())
-		}
-		offsets = append(offsets, result.GetOffset())
-	}
-	records, err := readToEnd(ctx, conn, topic)
-	if err != nil {
-		return nil, err
-	}
-	return outcome{"partitions": created.GetPartitionCount(), "offsets": offsets, "records": records}, nil
-}
 
 func createTopic(
 	ctx context.Context, conn *grpc.ClientConn, topic string,
@@ -78,69 +42,7 @@ func createTopic(
 	return result, nil
 }
 
-func readToEnd(ctx context.Context, conn *grpc.ClientConn, topic string) ([]outcome, error) {
-	stream, err := fetchv1.NewFetchServiceClient(conn).Read(ctx, &fetchv1.ReadRequest{
-		Topic: topic,
-		Start: &fetchv1.ReadStart{
-			Start: &fetchv1.ReadStart_Position{Position: fetchv1.OffsetPosition_OFFSET_POSITION_EARLIEST},
-		},
-		Until: &fetchv1.ReadUntil{
-			Until: &fetchv1.ReadUntil_HighWatermarkAtStart{
-				HighWatermarkAtStart: &fetchv1.HighWatermarkAtStart{},
-			},
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	records := []outcome{}
-	for {
-		answer, err := stream.Recv()
-		if err == io.EOF {
-			return records, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, record := range answer.GetRecords() {
-			records = append(records, outcome{
-				"offset":    record.GetOffset(),
-				"key":       string(record.GetKey()),
-				"value":     string(record.GetValue()),
-				"tombstone": record.Value == nil,
-				"headers":   len(record.GetHeaders()),
-			})
-		}
-	}
-}
-
-// What a topic that isn't there costs: a call that fails as a whole, and an item that fails alone.
-func failures(ctx context.Context, conn *grpc.ClientConn) (outcome, error) {
-	const topic = "go.nowhere"
-	_, failed := readToEnd(ctx, conn, topic)
-	answered := status.Convert(failed)
-	call := outcome{"code": answered.Code().String()}
-	for _, detail := range answered.Details() {
-		if info, found := detail.(*errdetails.ErrorInfo); found {
-			call["reason"], call["domain"] = info.GetReason(), info.GetDomain()
-			call["topic"] = info.GetMetadata()["topic"]
-		}
-	}
-	listed, err := fetchv1.NewFetchServiceClient(conn).ListOffsets(ctx, &fetchv1.ListOffsetsRequest{
-		Queries: []*fetchv1.OffsetQuery{{
-			Topic: topic,
-			Query: &fetchv1.OffsetQuery_Position{Position: fetchv1.OffsetPosition_OFFSET_POSITION_LATEST},
-		}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	item := listed.GetResults()[0].GetError()
-	known := item.GetReason() == errorv1.ErrorReason_ERROR_REASON_UNKNOWN_TOPIC_OR_PARTITION
-	return outcome{"call": call, "item": item.GetReason().String(), "known": known}, nil
-}
-
-// The streams of full clients: a batch of its own making in, the same batch out.
+// A batch in, the same batch out.
 func streams(ctx context.Context, conn *grpc.ClientConn) (outcome, error) {
 	const topic = "go.streams"
 	created, err := createTopic(ctx, conn, topic)
@@ -282,18 +184,13 @@ func fetchAll(
 
 func main() {
 	log.SetFlags(0)
-	scenarios := map[string]func(context.Context, *grpc.ClientConn) (outcome, error){
-		"walk": walk, "failures": failures, "streams": streams,
-	}
-	conn, err := grpc.NewClient(
-		"passthrough:///"+os.Args[1], grpc.WithTransportCredentials(insecure.NewCredentials()),
-	)
+	conn, err := grpc.NewClient(os.Args[1], grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		log.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	found, err := scenarios[os.Args[2]](ctx, conn)
+	found, err := streams(ctx, conn)
 	if err != nil {
 		log.Fatal(err)
 	}
