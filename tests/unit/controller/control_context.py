@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from kit.clock import ManualClock, settle
-from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, Endpoint, MetadataVersion
+from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, Endpoint
 from ottla.internal.controller.v1.controller_pb2 import HeartbeatRequest, RegisterBrokerRequest
 from ottla_controller.control.controller import Controller, ControlTimes
 from ottla_controller.control.feed import MetadataFeed
@@ -127,7 +127,7 @@ class ControllerContext:
         request = HeartbeatRequest(
             node_id=node_id,
             broker_epoch=self.state.brokers[node_id].broker_epoch,
-            applied_version=MetadataVersion(generation=1, revision=self.image.visible_revision),
+            applied_version=self.image.version,
             ready=ready,
             wants_shutdown=wants_shutdown,
             offline_directory_ids=offline,
