@@ -16,7 +16,12 @@ import structlog
 from google.protobuf.message import Message
 
 from ottla.internal.etcd.v1 import etcd_pb2
-from ottla.protocol.errors import MetadataStoreUnavailable, NotAuthenticated, OutcomeUnknown
+from ottla.protocol.errors import (
+    MetadataStoreUnavailable,
+    NotAuthenticated,
+    OttlaError,
+    OutcomeUnknown,
+)
 from ottla_controller.store.etcd_failures import (
     AUTH_NOT_ENABLED,
     AttemptFailedError,
@@ -62,6 +67,7 @@ class EtcdConnection:
         self._current = int(entropy.random() * len(members))
         self._token: str | None = None if settings.username else ""
         self._closed = False
+        self._works = False
         self.history = StoreHistory()
         self.answered_ms = clock.monotonic_ms()
         """When a majority of the cluster was last heard of."""
@@ -100,6 +106,7 @@ class EtcdConnection:
             else:
                 self.history.saw(_header(response), since=since)
                 if method.linearizable:
+                    self._works = True
                     self.answered_ms = self._clock.monotonic_ms()
                 return response
             if verdict is Verdict.FINAL:
@@ -108,7 +115,7 @@ class EtcdConnection:
                 login_count += 1
                 self._forget_token(login_count, error)
                 continue
-            self.leave(member, str(error))
+            self._leave(member, str(error))
             if verdict is Verdict.UNKNOWN and not method.repeatable:
                 raise OutcomeUnknown(error.message)
             failure_count += 1
@@ -118,6 +125,8 @@ class EtcdConnection:
     async def stream(self, method: AnyMethod) -> AsyncIterator[AnyStream]:
         """A stream on the member in use, which ends when that is given up.
 
+        What breaks the stream is raised in the block, and makes everything move on.
+
         Raises:
             AttemptFailedError: there is no connection, or no token.
         """
@@ -126,35 +135,33 @@ class EtcdConnection:
         try:
             await member.connect(self._settings.attempt_timeout_ms)
             metadata = await self._metadata(member, self._settings.attempt_timeout_ms)
+            call = member.open_stream(method, metadata)
+            try:
+                yield call
+            finally:
+                member.close_stream(call)
         except AttemptFailedError as failed:
-            self.leave(member, str(failed))
+            if failed.judgement.verdict in {Verdict.ELSEWHERE, Verdict.UNKNOWN}:
+                self._leave(member, str(failed))
             raise
-        call = member.open_stream(method, metadata)
-        try:
-            yield call
-        finally:
-            member.close_stream(call)
-
-    def leave(self, member: EtcdMember, why: str) -> None:
-        """Goes on with the next member, if this one is still in use."""
-        if self._members[self._current] is not member:
-            return
-        self._current = (self._current + 1) % len(self._members)
-        member.cut_streams()
-        if len(self._members) > 1:
-            _logger.info(
-                "metadata_store.member_left",
-                **{fields.PEER: str(member.endpoint), fields.ERROR: why},
-            )
-
-    def leave_current(self, why: str) -> None:
-        """Goes on with the next member."""
-        self.leave(self._members[self._current], why)
 
     def forget_token(self) -> None:
         """Logs in anew before the next call."""
         if self._settings.username:
             self._token = None
+
+    def _leave(self, member: EtcdMember, why: str) -> None:
+        """Goes on with the next member, if this one is still in use."""
+        if self._members[self._current] is not member:
+            return
+        self._current = (self._current + 1) % len(self._members)
+        member.cut_streams()
+        if self._works:  # one line for each loss, not for each try
+            self._works = False
+            _logger.warning(
+                "metadata_store.member_left",
+                **{fields.PEER: str(member.endpoint), fields.ERROR: why},
+            )
 
     async def close(self) -> None:
         """Ends every connection; no call is made any more."""
@@ -212,9 +219,7 @@ class EtcdConnection:
             raise NotAuthenticated(f"etcd refuses every token that it gives out ({error})")
         self.forget_token()
 
-    async def _before_next(
-        self, failure_count: int, deadline_ms: int, error: MetadataStoreUnavailable | Any
-    ) -> None:
+    async def _before_next(self, failure_count: int, deadline_ms: int, error: OttlaError) -> None:
         """Waits once every member has failed; raises when no time is left for another try."""
         resume_ms = self._clock.monotonic_ms()
         if failure_count % len(self._members) == 0:

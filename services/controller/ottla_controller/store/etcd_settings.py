@@ -21,8 +21,11 @@ DEFAULT_PORT: Final = 2379
 DEFAULT_PREFIX: Final = "ottla"
 ENDPOINTS_MAX: Final = 16
 PREFIX_BYTES_MAX: Final = 128
-REQUEST_TIMEOUT_MS: Final = 3_000
-ATTEMPT_TIMEOUT_MS: Final = 1_000
+# A write that was on its way to a leader that died is answered by nobody; another is elected within
+# two seconds, and no write shall wait much longer than that to be told.
+REQUEST_TIMEOUT_MS: Final = 2_000
+# A member that fell silent may cost a lease of two seconds no more than a part of its time.
+ATTEMPT_TIMEOUT_MS: Final = 600
 OPEN_TIMEOUT_MS: Final = 10_000
 _CONNECT_STRING_MAX: Final = 8_192
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._-]+")

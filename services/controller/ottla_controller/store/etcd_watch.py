@@ -107,8 +107,6 @@ class EtcdWatches:
                 _raise_final(failed)
                 if failed.judgement.verdict is Verdict.LOG_IN:
                     self.connection.forget_token()
-                else:
-                    self.connection.leave_current(str(failed))
             except StoreRestoredError:
                 raise
             except MetadataStoreUnavailable:
