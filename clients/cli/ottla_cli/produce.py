@@ -17,26 +17,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import grpc
-
 import ottla
-from ottla.api.produce.v1 import produce_pb2, produce_pb2_grpc
-from ottla.api.record.v1 import record_pb2
-from ottla.client.metadata import known_partition_count
-from ottla.protocol.error_details import from_proto
 from ottla_cli.connections.settings import Connection
 from ottla_cli.failures import CommandFailed
 from ottla_cli.progress import Advance, shown_progress
 from ottla_cli.records.input_thread import InputThread
 from ottla_cli.records.lines import Header, LineCutter, LineRecord, LineRule
-from ottla_cli.session import connected, milliseconds, tls_of
+from ottla_cli.session import milliseconds, tls_of
 from ottla_cli.terminal import Output, print_json, say
 
-_ACKS: Final = {
-    "all": produce_pb2.ACKS_ALL,
-    "leader": produce_pb2.ACKS_LEADER,
-    "none": produce_pb2.ACKS_NONE,
-}
 # What waits for its acknowledgement is bounded by the producer's buffer; this bounds the notes.
 _AWAITED_MAX: Final = 1_000
 
@@ -130,13 +119,7 @@ async def _run(
     async with producer, contextlib.aclosing(chunks), asyncio.TaskGroup() as group:
         group.create_task(acknowledgements.run(), name="acknowledgements")
         try:
-            is_known = False
             async for records in chunks:
-                if not is_known:
-                    is_known = True
-                    first_count = await _make_known(connection, options, records[0])
-                    acknowledgements.counts.update(first_count)
-                    del records[: first_count.total()]
                 await _send(producer, options, records, acknowledgements)
         except CommandFailed as error:
             refused = error
@@ -176,40 +159,6 @@ def _records(
     except CommandFailed as error:
         return records, error
     return records, None
-
-
-async def _make_known(
-    connection: Connection, options: ProduceOptions, record: LineRecord
-) -> Counter[int]:
-    """Publish the first record where nobody knows the topic: that creates it, if it may be.
-
-    Returns:
-        How many records were published, by partition.
-    """
-    async with connected(connection) as caller:
-        if await known_partition_count(caller, options.topic) is not None:
-            return Counter()
-
-        async def attempt(channel: grpc.aio.Channel, timeout_seconds: float) -> int:
-            request = produce_pb2.PublishRequest(
-                topic=options.topic,
-                partition=options.partition,
-                acks=_ACKS[options.acks],
-                records=[_plain_record(options, record)],
-            )
-            stub = produce_pb2_grpc.ProduceServiceStub(channel)
-            response = await stub.Publish(request, timeout=timeout_seconds)
-            (result,) = response.results
-            if result.HasField("error"):
-                raise from_proto(result.error)
-            return result.partition
-
-        return Counter([await caller.call(attempt)])
-
-
-def _plain_record(options: ProduceOptions, record: LineRecord) -> record_pb2.PlainRecord:
-    headers = [record_pb2.Header(key=name, value=value) for name, value in options.headers]
-    return record_pb2.PlainRecord(key=record.key, value=record.value, headers=headers)
 
 
 async def _send(

@@ -16,7 +16,13 @@ from integration.broker.fake_cluster import Change, Delta, FakeCluster
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
 from ottla.protocol.error_details import to_proto
-from ottla.protocol.errors import OttlaError, StaleBrokerEpoch, TopicExists, UnknownTopicOrPartition
+from ottla.protocol.errors import (
+    InvalidTopic,
+    OttlaError,
+    StaleBrokerEpoch,
+    TopicExists,
+    UnknownTopicOrPartition,
+)
 from ottla.storage.metadata.v1 import metadata_record_pb2 as records
 from ottla_runtime.clock import SystemClock
 from ottla_runtime.entropy import SystemEntropy
@@ -41,6 +47,8 @@ class FakeController(
         self.registered_again = asyncio.Event()
         self.assigned: list[controller_pb2.DirectoryAssignment] = []
         self.principals: list[str] = []
+        self.refused_names: set[str] = set()
+        """Topics that can't be created."""
         self.config_entries: list[admin_pb2.ConfigEntry] = []
         """What DescribeConfigs answers for any resource."""
         self.session_timeout_ms = 2_000
@@ -165,7 +173,9 @@ class FakeController(
         results = []
         for topic in request.topics:
             result = admin_pb2.CreateTopicResult(name=topic.name)
-            if topic.name in self.topics:
+            if topic.name in self.refused_names:
+                result.error.CopyFrom(to_proto(InvalidTopic(f"{topic.name} can't be")))
+            elif topic.name in self.topics:
                 result.error.CopyFrom(to_proto(TopicExists(f"{topic.name} exists")))
             else:
                 result.topic_id = self.create_topic(

@@ -59,6 +59,29 @@ async def test_a_deleted_topic_is_gone_at_once(broker: RunningBroker) -> None:
     assert from_proto(page.topics[0].error).reason == "UNKNOWN_TOPIC_OR_PARTITION"
 
 
+async def test_a_missing_topic_is_made_for_a_producer_that_asks_where_the_broker_is_set_so(
+    tmp_path: Path, controller: FakeController
+) -> None:
+    asked = Get(topics=["new"], create_missing_topics=True)
+    async with running_broker(tmp_path / "off", controller) as broker:
+        page = await broker.metadata.GetMetadata(asked, timeout=10)
+        assert from_proto(page.topics[0].error).reason == "UNKNOWN_TOPIC_OR_PARTITION"
+        assert controller.topics == {}
+    async with running_broker(
+        tmp_path / "on", controller, auto_create_topics_enable=True
+    ) as broker:
+        page = await broker.metadata.GetMetadata(Get(topics=["new"]), timeout=10)
+        assert from_proto(page.topics[0].error).reason == "UNKNOWN_TOPIC_OR_PARTITION"
+        page = await broker.metadata.GetMetadata(asked, timeout=10)
+        assert [each.leader_id for each in page.topics[0].partitions] == [1]
+        controller.refused_names = {"bad"}
+        page = await broker.metadata.GetMetadata(
+            Get(topics=["bad", "other"], create_missing_topics=True), timeout=10
+        )
+        assert from_proto(page.topics[0].error).reason == "INVALID_TOPIC"
+        assert not page.topics[1].HasField("error")
+
+
 async def test_metadata_says_what_answers_and_where_brokers_are(broker: RunningBroker) -> None:
     page = await broker.metadata.GetMetadata(Get(), timeout=10)
     assert page.cluster_id == "cluster-a"

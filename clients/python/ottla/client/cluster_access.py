@@ -51,6 +51,8 @@ class ClusterAccess:
         self._is_closed = False
         tell_when_forked(self)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.makes_topics = False
+        """Whether brokers are to make missing topics, if they are set so; said before opening."""
         self.on_doubt: Callable[[], None] = lambda: None
         """Called when the client may not be usable any more: in a child process, or as its loop
         ends."""
@@ -91,6 +93,7 @@ class ClusterAccess:
             view=self.view,
             clock=self._clock,
             on_change=self._changed,
+            makes_topics=self.makes_topics,
         )
         await self.tasks.open()
         self.tasks.start(self.follower.run(), name="ottla-metadata-watch")

@@ -45,12 +45,14 @@ class MetadataFollower:
         view: MetadataView,
         clock: Clock,
         on_change: Callable[[], None],
+        makes_topics: bool = False,
     ) -> None:
         self._caller = caller
         self._channels = channels
         self._view = view
         self._clock = clock
         self._on_change = on_change
+        self._makes_topics = makes_topics
         self._followed: dict[str, None] = {}
         self._asked: dict[str, None] = {}
         self._lookups: dict[str, asyncio.Future[OttlaError | None]] = {}
@@ -117,7 +119,7 @@ class MetadataFollower:
             raise InvalidRequest(f"one client follows at most {FOLLOWED_MAX} topics")
 
     async def _ask_one(self, channel: grpc.aio.Channel, name: str, left: float) -> TopicView:
-        await self._ask(channel, [name], left)
+        await self._ask(channel, [name], left, makes_topics=self._makes_topics)
         known, error = self._view.topic(name), self._view.error(name)
         if known is None:
             raise error or UnknownTopicOrPartition(
@@ -125,11 +127,20 @@ class MetadataFollower:
             )
         return known
 
-    async def _ask(self, channel: grpc.aio.Channel, names: Sequence[str], left: float) -> None:
+    async def _ask(
+        self,
+        channel: grpc.aio.Channel,
+        names: Sequence[str],
+        left: float,
+        *,
+        makes_topics: bool = False,
+    ) -> None:
         stub = metadata_pb2_grpc.MetadataServiceStub(channel)
         token = ""
         while True:
-            request = metadata_pb2.GetMetadataRequest(topics=names, page_token=token)
+            request = metadata_pb2.GetMetadataRequest(
+                topics=names, page_token=token, create_missing_topics=makes_topics
+            )
             response = readable(await stub.GetMetadata(request, timeout=left))
             self._view.take_brokers(response.brokers)
             self._view.take_topics(response.topics)

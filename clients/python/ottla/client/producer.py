@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, Unpack, cast, overload
 
 from ottla.client.application_calls import HarmlessInterceptor, HarmlessPartitioner, harmless
-from ottla.client.clock import Clock, SystemClock
+from ottla.client.clock import SystemClock
 from ottla.client.cluster_access import ClusterAccess
 from ottla.client.core.outgoing_batch import record_size
 from ottla.client.core.partitioners import Partitioner, StickyPartitioner
@@ -109,13 +109,13 @@ class Producer(Generic[K, V]):
             InvalidConfig: a setting is out of its bounds.
         """
         settings = ProducerSettings(**options)
-        clock: Clock = SystemClock()
-        chance = random.Random()
+        clock, chance = SystemClock(), random.Random()
         chooser = partitioner or StickyPartitioner(chance)
         self._access = ClusterAccess(
             bootstrap, tls=tls, patience=settings.patience, clock=clock, chance=chance
         )
         self._access.on_doubt = self._check_next
+        self._access.makes_topics = True
         self._settings = settings
         self._sending = Sending(
             self._access,
