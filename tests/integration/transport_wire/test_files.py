@@ -98,6 +98,36 @@ async def test_a_large_range_leaves_in_frames_as_large_as_the_client_takes(segme
     file.release()
 
 
+@pytest.mark.parametrize(
+    ("tls", "settings", "by_kernel"),
+    [(False, LARGE, True), (False, SMALL, False), (True, LARGE, False)],
+    ids=["plaintext", "small frames", "TLS"],
+)
+async def test_the_kernel_copies_what_leaves_in_large_frames_in_the_clear(
+    segment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    tls: bool,
+    settings: tuple[tuple[int, int], ...],
+    by_kernel: bool,
+) -> None:
+    file, sizes, sendfile = OpenFile(segment), [0], os.sendfile
+
+    def counted(out: int, source: int, position: int, size: int) -> int:
+        sizes.append(sendfile(out, source, position, size))
+        return sizes[-1]
+
+    monkeypatch.setattr(os, "sendfile", counted)
+    async with serving() as server:
+        server.handlers[b"/fetch"] = fetch(file, messages=2, position=0, size=MIB)
+        client = await connect(server, tls=tls, settings=settings)
+        client.open(1, b"/fetch", payload=b"")
+        await client.until_end_of(1)
+        await client.close()
+    assert sum(sizes) == (2 * MIB if by_kernel else 0)
+    file.release()
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "TLS"])
 async def test_stock_clients_read_many_streams_of_file_bytes_at_once(
     segment: Path, *, tls: bool
