@@ -15,7 +15,7 @@ import pytest
 from integration.broker.fake_controller import FakeController
 from integration.broker.running_broker import RunningBroker, fake_controller, running_broker
 
-import ottla_broker.app
+import ottla_broker.listener_parts
 from ottla_broker.rpc.fetch_servicer import FetchServicer
 from ottla_broker.rpc.fetch_session import FetchSessions
 from ottla_broker.rpc.produce_servicer import ProduceServicer
@@ -46,8 +46,8 @@ async def streaming_broker(
     **settings: Any,
 ) -> AsyncIterator[RunningBroker]:
     """A ready broker whose sessions a test can drain by themselves."""
-    monkeypatch.setattr(ottla_broker.app, "ProduceServicer", KnownProduce)
-    monkeypatch.setattr(ottla_broker.app, "FetchServicer", KnownFetch)
+    monkeypatch.setattr(ottla_broker.listener_parts, "ProduceServicer", KnownProduce)
+    monkeypatch.setattr(ottla_broker.listener_parts, "FetchServicer", KnownFetch)
     async with running_broker(data_dir, controller, **settings) as broker:
         try:
             yield broker
