@@ -133,7 +133,9 @@ async def _open_replicas(
         clock=clock,
         offload=offload,
         events=_log_event,
-        config=StorageConfig(log=kept),
+        config=StorageConfig(
+            log=kept, retention_interval_ms=config.log_retention_check_interval_ms
+        ),
     )
     try:
         return await ReplicaTable.open(

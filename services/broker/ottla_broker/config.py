@@ -16,6 +16,7 @@ from pydantic import model_validator
 
 from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, SECURITY_TLS, Endpoint
 from ottla_broker.core.log_config import INT64_MAX, LogConfig
+from ottla_broker.storage.log_directory import RETENTION_INTERVAL_MS
 from ottla_runtime.broker_configs import BROKER_CONFIGS
 from ottla_runtime.config import ServiceConfig
 from ottla_runtime.listeners import parse_host_port, parse_listeners
@@ -92,6 +93,12 @@ class BrokerConfig(ServiceConfig):
     )
     tls_ca_path: Path | None = setting(
         None, description="PEM file with the authorities that other services' certificates are of."
+    )
+    log_retention_check_interval_ms: int = setting(
+        RETENTION_INTERVAL_MS,
+        ge=100,
+        le=3_600_000,
+        description="How often old segments are looked for, and removed as retention says.",
     )
     idle_heartbeat_ms: int = setting(
         15_000,
