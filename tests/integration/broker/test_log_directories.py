@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 from integration.broker.fake_controller import FakeController
 from integration.broker.requests import collected, failure, publish, read, records_of
-from integration.broker.running_broker import fake_controller, running_broker
+from integration.broker.running_broker import broker_config, fake_controller, running_broker
 
 from ottla.protocol.error_details import from_proto
+from ottla_broker import app
+from ottla_broker.storage.ports import ThreadOffload
+from ottla_runtime.clock import SystemClock
+from ottla_runtime.entropy import SystemEntropy
 
 
 @pytest.fixture
@@ -64,3 +68,20 @@ async def test_as_many_records_as_a_request_may_have(
         messages = await collected(call)
         assert len(records_of(messages)) == 30_000
         assert max(message.ByteSize() for message in messages) <= 1 << 20
+
+
+async def test_nothing_is_removed_before_the_metadata_says_what_a_topic_keeps(
+    tmp_path: Path, controller: FakeController
+) -> None:
+    async with running_broker(tmp_path, controller) as broker:
+        await broker.create_topic("kept")
+        await broker.produce.Publish(publish("kept", b"old"), timeout=10)
+    config = broker_config(tmp_path, controller, retention_ms=1, retention_bytes=0)
+    offload = ThreadOffload(name="test", threads_max=1)
+    replicas = await app._open_replicas(
+        config, clock=SystemClock(), entropy=SystemEntropy(), offload=offload
+    )
+    (replica,) = replicas.partitions()
+    assert (replica.config.retention_ms, replica.config.retention_bytes) == (-1, -1)
+    replicas.abandon()
+    await asyncio.to_thread(offload.close, waits=True)
