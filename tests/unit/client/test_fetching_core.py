@@ -123,6 +123,25 @@ def test_dropping_a_partition_returns_its_credit_and_leaves_the_others() -> None
     assert test.position.next_offset == 1
 
 
+def test_dropping_costs_what_is_held_of_the_partition_alone() -> None:
+    test = Held()
+    others = [
+        PartitionPosition("t", number, start_earliest(), next_offset=0, subscription_id=number)
+        for number in range(1, 3_000)
+    ]
+    one = frame(0, b"a")
+    for position in others * 10:
+        test.add(one, next_offset=1, position=position)
+    test.add(one, next_offset=1)
+    for position in others:  # minutes, if each looked at everything
+        test.buffer.drop(position)
+        test.add(one, next_offset=1, position=position)
+        test.buffer.drop(position)
+    assert (len(test.returned), test.buffer.size) == (11 * len(others), len(one) + 10)
+    assert len(test.buffer._held) <= 2  # what was dropped isn't kept
+    assert (test.offsets(), test.offsets(), test.buffer._of) == ([0], None, {})
+
+
 def test_a_damaged_batch_stops_its_partition_and_says_where() -> None:
     test = Held()
     damaged = bytearray(frame(1, b"bbbb"))

@@ -63,16 +63,16 @@ def test_the_first_record_of_a_run_may_be_the_bad_one() -> None:
 def test_the_position_is_that_of_the_record_that_comes_next_bad_or_not() -> None:
     held = reception()
     held.receive(run_of(b"1", b"x", b"3"))
-    assert held.next_offset(PLACE) == 0
+    assert held.next_offsets() == {PLACE: 0}
     assert len(held.take(1)) == 1
-    assert held.next_offset(PLACE) == 1
+    assert held.next_offsets() == {PLACE: 1}
     with pytest.raises(InvalidRequest):
         held.go_on()
-    assert held.next_offset(PLACE) == 2
+    assert held.next_offsets() == {PLACE: 2}
 
 
 def test_what_is_dropped_is_not_deserialized_later() -> None:
     held = reception()
     held.receive(run_of(b"1", b"x", b"3"))
-    held.drop(PLACE)
-    assert (held.has_some(), held.go_on(), held.next_offset(PLACE)) == (False, False, None)
+    held.drop({PLACE})
+    assert (held.has_some(), held.go_on(), held.next_offsets()) == (False, False, {})

@@ -66,8 +66,7 @@ class PartitionAssignment(Generic[K, V]):
         places = [place for each in partitions for place in await self._places(each)]
         positions = [self._position_at(place, offsets.get(place)) for place in places]
         kept = set(places)
-        for place in self._fetching.positions.keys() - kept:
-            self._reception.drop(place)
+        self._reception.drop(self._fetching.positions.keys() - kept)
         self._fetching.assign(positions)
 
     async def _places(self, each: Assignable) -> list[TopicPartition]:
@@ -117,8 +116,9 @@ class PartitionAssignment(Generic[K, V]):
         self._move(partitions, start_before_end(count))
 
     def _move(self, partitions: Iterable[tuple[str, int]], start: fetch_pb2.ReadStart) -> None:
-        for place, position in self._assigned(partitions):
-            self._reception.drop(place)
+        assigned = self._assigned(partitions)
+        self._reception.drop(assigned)
+        for position in assigned.values():
             self._fetching.leave(position)
             position.begin_at(start)
 
@@ -127,17 +127,17 @@ class PartitionAssignment(Generic[K, V]):
 
         What was fetched of them is given up, so that it holds no memory.
         """
-        for place, position in self._assigned(partitions):
-            handed_to = self._reception.next_offset(place)
-            if handed_to is not None:
-                position.next_offset = handed_to
+        assigned = self._assigned(partitions)
+        handed_to = self._reception.next_offsets()
+        self._reception.drop(assigned)
+        for place, position in assigned.items():
+            position.next_offset = handed_to.get(place, position.next_offset)
             position.is_paused = True
-            self._reception.drop(place)
             self._fetching.leave(position)
 
     def resume(self, *partitions: tuple[str, int]) -> None:
         """Go on with paused partitions, these or all."""
-        for _, position in self._assigned(partitions):
+        for position in self._assigned(partitions).values():
             position.is_paused = False
         self._fetching.settle()
 
@@ -147,14 +147,14 @@ class PartitionAssignment(Generic[K, V]):
 
     def _assigned(
         self, partitions: Iterable[tuple[str, int]]
-    ) -> list[tuple[TopicPartition, PartitionPosition]]:
+    ) -> dict[TopicPartition, PartitionPosition]:
         self._access.check_usable()
         positions = self._fetching.positions
         places = [TopicPartition(*each) for each in partitions] or list(positions)
         for place in places:
             if place not in positions:
                 raise InvalidRequest(f"{place.topic}-{place.partition} is not assigned")
-        return [(place, positions[place]) for place in places]
+        return {place: positions[place] for place in places}
 
     async def position(self, partition: TopicPartition | tuple[str, int]) -> int:
         """Offset of the next record that the partition hands out; waits until it is known.
@@ -163,9 +163,8 @@ class PartitionAssignment(Generic[K, V]):
             InvalidRequest: the partition isn't assigned.
         """
         while True:
-            ((place, position),) = self._assigned([partition])
-            offset = self._reception.next_offset(place)
-            offset = position.next_offset if offset is None else offset
+            ((place, position),) = self._assigned([partition]).items()
+            offset = self._reception.next_offsets().get(place, position.next_offset)
             if offset is not None:
                 return offset
             await self._fetching.moved()

@@ -7,7 +7,7 @@ deserialized is an error in its place, and costs no other record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import chain, islice
 from operator import length_hint
 from typing import Generic, Protocol, TypeVar, cast
@@ -113,16 +113,17 @@ class Reception(Generic[K, V]):
         """What was taken was not handed out after all."""
         self._replace([*records, *self.left])
 
-    def next_offset(self, place: TopicPartition) -> int | None:
-        """Offset of a partition's first record that is not handed out, if any."""
-        found = (each.offset for each in self._remaining() if (each.topic, each.partition) == place)
-        behind = (each.offset for each in self._raw if (each.topic, each.partition) == place)
-        return next(chain(found, behind), None)
+    def next_offsets(self) -> dict[TopicPartition, int]:
+        """Offset of the first record that is not handed out, of each partition that has one."""
+        found: dict[TopicPartition, int] = {}
+        for topic, partition, offset, *_ in chain(self._remaining(), self._raw):
+            found.setdefault(TopicPartition(topic, partition), offset)
+        return found
 
-    def drop(self, place: TopicPartition) -> None:
-        """Hand out nothing more of a partition."""
-        self._replace([each for each in self._remaining() if (each.topic, each.partition) != place])
-        self._raw = [each for each in self._raw if (each.topic, each.partition) != place]
+    def drop(self, places: Container[tuple[str, int]]) -> None:
+        """Hand out nothing more of these partitions."""
+        self._replace([each for each in self._remaining() if each[:2] not in places])
+        self._raw = [each for each in self._raw if each[:2] not in places]
 
     def _remaining(self) -> list[ConsumerRecord[K, V]]:
         return self._run[len(self._run) - length_hint(self.left) :]

@@ -29,6 +29,10 @@ class _Held:
     size: int
     release: Callable[[int], None]
     """Gives the message's credit back to where it came from."""
+    is_dropped: bool = False
+
+
+_NOTHING = memoryview(b"")
 
 
 class FetchBuffer:
@@ -37,6 +41,9 @@ class FetchBuffer:
     def __init__(self, *, decompressed_size_max: int) -> None:
         self._decompressed_size_max = decompressed_size_max
         self._held: deque[_Held] = deque()
+        self._of: dict[int, deque[_Held]] = {}
+        """The same by position, so that dropping one costs only what is held of it."""
+        self._dropped_count = 0
         self._runs: Iterator[list[RawRecord]] = iter(())
         self._taking: _Held | None = None
         self.size = 0
@@ -55,17 +62,20 @@ class FetchBuffer:
         assert position.subscription_id is not None
         held = _Held(position, position.subscription_id, batches, next_offset, size, release)
         self._held.append(held)
+        self._of.setdefault(id(position), deque()).append(held)
         self.size += size
 
     def drop(self, position: PartitionPosition) -> None:
         """Let go of everything of a partition, and give its credit back."""
         if self._taking is not None and self._taking.position is position:
             self._done()
-        kept = deque(held for held in self._held if held.position is not position)
-        dropped = [held for held in self._held if held.position is position]
-        self._held = kept
-        for held in dropped:
+        for held in self._of.pop(id(position), ()):
+            held.is_dropped, held.batches = True, _NOTHING
+            self._dropped_count += 1
             self._release(held)
+        if self._dropped_count * 2 > len(self._held):
+            self._held = deque(held for held in self._held if not held.is_dropped)
+            self._dropped_count = 0
 
     def next_records(self) -> list[RawRecord] | None:
         """The next run of records, and the position moved behind it; None: nothing is held.
@@ -89,10 +99,22 @@ class FetchBuffer:
                 at = taking.position.next_offset
                 taking.position.next_offset = max(next_offset, at or 0)
                 self._done()
-            if not self._held:
+            self._taking = held = self._next()
+            if held is None:
                 return None
-            self._taking = held = self._held.popleft()
             self._runs = self._decoded(held)
+
+    def _next(self) -> _Held | None:
+        while self._held:
+            held = self._held.popleft()
+            if not held.is_dropped:
+                of_position = self._of[id(held.position)]
+                of_position.popleft()
+                if not of_position:
+                    del self._of[id(held.position)]
+                return held
+            self._dropped_count -= 1
+        return None
 
     def _decoded(self, held: _Held) -> Iterator[list[RawRecord]]:
         position = held.position
