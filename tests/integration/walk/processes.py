@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,11 +84,13 @@ class ServiceProcess:
         )
         try:
             async with asyncio.timeout(READY_SECONDS):
-                line = await reader.readline()
+                said: dict[str, Any] = {"waiting": ""}
+                while "waiting" in said:
+                    said = json.loads(await reader.readline() or "{}")
         finally:
             transport.close()
-        assert line, f"{self._module} ended before it was ready:\n{self.log_text()}"
-        self.port = json.loads(line)["port"]
+        assert "port" in said, f"{self._module} ended before it was ready:\n{self.log_text()}"
+        self.port = said["port"]
 
     async def refuse(self, *extra: str) -> int:
         """Start it where it can't; returns its exit code."""
@@ -106,6 +108,11 @@ class ServiceProcess:
             process.send_signal(number)
         async with asyncio.timeout(STOP_SECONDS):
             return await process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal that does not end it."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def kill(self) -> None:
         """As a crash: nothing of it runs on."""
@@ -190,12 +197,12 @@ async def client_of(service: Listening) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
-    """A controller and a broker that are ready; killed when the block is left."""
+async def running_cluster(folder: Path, *, broker: Sequence[str] = ()) -> AsyncIterator[Cluster]:
+    """A controller and a broker, with more flags, that are ready; killed as the block is left."""
     cluster = Cluster(folder)
     try:
         await cluster.controller.start()
-        await cluster.start_broker()
+        await cluster.start_broker(*broker)
         yield cluster
     finally:
         await cluster.stop()
