@@ -6,6 +6,9 @@ was seen and what is stored.
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
 import pytest
 from integration.etcd.arrangement import (
     done_in_thread,
@@ -17,7 +20,8 @@ from integration.etcd.arrangement import (
 
 from kit.etcd import EtcdCluster
 from ottla.protocol.errors import MetadataStoreUnavailable, OutcomeUnknown
-from ottla_controller.store.interface import MetadataStore, PutKey
+from ottla_controller.store.etcd_settings import EtcdSettings
+from ottla_controller.store.interface import KeyValue, MetadataStore, PutKey
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +88,33 @@ async def test_a_store_opens_while_one_member_is_dead_and_another_address_is_wro
     for _ in range(3):  # wherever it begins
         async with running_store(settings_of(trio)) as store:
             assert (await store.transact([], [PutKey(b"a", b"1")])).succeeded
+
+
+async def test_an_address_that_takes_connections_and_says_nothing_is_passed_over(
+    lone: EtcdCluster,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        number = mute.getsockname()[1]
+        settings = EtcdSettings.parsed(f"127.0.0.1:{number},{lone.connect}/test")
+        for _ in range(3):  # wherever it begins
+            async with running_store(settings) as store:
+                assert (await store.transact([], [PutKey(b"a", b"1")])).succeeded
+
+
+async def test_a_page_larger_than_what_is_taken_at_once_comes_in_parts(lone: EtcdCluster) -> None:
+    small = replace(settings_of(lone), answer_bytes_max=1_048_576)
+    async with running_store(small) as store:
+        for number in range(6):
+            await store.transact([], [PutKey(b"%d" % number, bytes(400_000))])
+        items: list[KeyValue] = []
+        after, more = b"", True
+        while more:
+            page = await store.read(b"", after=after, limit=1_000)
+            items += page.items
+            after, more = page.items[-1].key, page.more
+    assert [(item.key, len(item.value)) for item in items] == [
+        (b"%d" % number, 400_000) for number in range(6)
+    ]
 
 
 async def _answers(store: MetadataStore) -> bool:

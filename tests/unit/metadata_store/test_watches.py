@@ -76,6 +76,18 @@ async def test_many_revisions_arrive_in_order_and_none_twice(store: MetadataStor
     assert [int(each.events[0].value or b"") for each in (*early, *late)] == list(range(200))
 
 
+async def test_revisions_of_any_size_arrive_whole(store: MetadataStore) -> None:
+    first = await put(store, (b"k0", b""))
+    for number in range(1, 6):
+        value = b"%d" % number * 150_000
+        await put(store, *((b"k%d" % each, value) for each in range(number + 2)))
+    async with store.watch(b"", from_revision=first) as revisions:
+        seen = await taken(revisions, 6)
+    assert [len(each.events) for each in seen] == [1, 3, 4, 5, 6, 7]
+    for number, each in enumerate(seen[1:], start=1):
+        assert {event.value for event in each.events} == {b"%d" % number * 150_000}
+
+
 async def test_several_watches_each_see_everything(store: MetadataStore) -> None:
     first = await put(store, (b"a", b"1"))
     async with (

@@ -29,7 +29,7 @@ from ottla_controller.store.etcd_failures import (
     Verdict,
 )
 from ottla_controller.store.etcd_history import StoreHistory
-from ottla_controller.store.etcd_member import AnyStream, EtcdMember, Metadata
+from ottla_controller.store.etcd_member import AnyStream, Member, Metadata
 from ottla_controller.store.etcd_requests import AUTHENTICATE, AnyMethod, EtcdMethod
 from ottla_controller.store.etcd_settings import EtcdSettings
 from ottla_runtime import fields
@@ -53,7 +53,7 @@ class EtcdConnection:
 
     def __init__(
         self,
-        members: tuple[EtcdMember, ...],
+        members: tuple[Member, ...],
         settings: EtcdSettings,
         *,
         clock: Clock,
@@ -150,7 +150,7 @@ class EtcdConnection:
         if self._settings.username:
             self._token = None
 
-    def _leave(self, member: EtcdMember, why: str) -> None:
+    def _leave(self, member: Member, why: str) -> None:
         """Goes on with the next member, if this one is still in use."""
         if self._members[self._current] is not member:
             return
@@ -171,7 +171,7 @@ class EtcdConnection:
 
     async def _attempt(
         self,
-        member: EtcdMember,
+        member: Member,
         method: EtcdMethod[_Request, _Response],
         request: _Request,
         left_ms: int,
@@ -183,13 +183,13 @@ class EtcdConnection:
         timeout_ms = attempt_ms if method.repeatable else left_ms
         return await member.ask(method, request, timeout_ms=timeout_ms, metadata=metadata)
 
-    async def _metadata(self, member: EtcdMember, timeout_ms: int) -> Metadata:
+    async def _metadata(self, member: Member, timeout_ms: int) -> Metadata:
         """What goes with every call; logs in where that is due."""
         if self._token is None:
             self._token = await self._logged_in(member, timeout_ms)
         return (_HAS_LEADER, ("token", self._token)) if self._token else (_HAS_LEADER,)
 
-    async def _logged_in(self, member: EtcdMember, timeout_ms: int) -> str:
+    async def _logged_in(self, member: Member, timeout_ms: int) -> str:
         request = etcd_pb2.AuthenticateRequest(
             name=self._settings.username, password=self._settings.password
         )

@@ -26,6 +26,7 @@ _NOTHING_BEGUN: Final = (
     "etcdserver: no leader",
     "etcdserver: too many requests",
     "etcdserver: not capable",
+    "not supported for learner",
 )
 """Refused by a member before it proposed anything to the others."""
 _LOG_IN_AGAIN: Final = (
@@ -84,7 +85,8 @@ def judge(code: grpc.StatusCode, details: str) -> Judgement:
     why = details or code.name
     if any(text in details for text in _NOTHING_BEGUN):
         return Judgement(Verdict.ELSEWHERE, MetadataStoreUnavailable(why))
-    if any(text in details for text in _LOG_IN_AGAIN):
+    unauthenticated = code is grpc.StatusCode.UNAUTHENTICATED
+    if unauthenticated or any(text in details for text in _LOG_IN_AGAIN):
         return Judgement(Verdict.LOG_IN, NotAuthenticated(why))
     refusal = _refusal(code, details)
     if refusal is not None:

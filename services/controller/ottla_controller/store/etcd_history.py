@@ -20,6 +20,7 @@ class Mark:
 
     term: int
     revision: int
+    history_number: int
 
 
 class StoreHistory:
@@ -30,6 +31,7 @@ class StoreHistory:
         self._term = 0
         self._revision = 0
         self._restored = ""
+        self._number = 0
 
     @property
     def store_id(self) -> str:
@@ -38,7 +40,7 @@ class StoreHistory:
 
     def mark(self) -> Mark:
         """What an answer has to show that is asked for now."""
-        return Mark(self._term, self._revision)
+        return Mark(self._term, self._revision, self._number)
 
     def check(self) -> None:
         """Raises `StoreRestoredError` once a restored store was recognised."""
@@ -57,6 +59,8 @@ class StoreHistory:
             StoreRestoredError: it comes from another history than what was seen before.
         """
         self.check()
+        if since is not None and since.history_number != self._number:
+            return  # asked for before another history was accepted, so it says nothing of this one
         if self._cluster_id and header.cluster_id != self._cluster_id:
             self._restored = (
                 f"etcd was cluster {self._cluster_id:016x} and is {header.cluster_id:016x} now"
@@ -65,7 +69,8 @@ class StoreHistory:
             self._restored = (
                 f"etcd was at revision {since.revision} and is at {header.revision} now"
             )
-        elif since is not None and header.raft_term < since.term:
+        elif since is not None and 0 < header.raft_term < since.term:
+            # 0: a member that has just started from a snapshot, and knows no term yet.
             self._restored = f"etcd was in term {since.term} and is in {header.raft_term} now"
         self.check()
         self._cluster_id = header.cluster_id
@@ -77,3 +82,4 @@ class StoreHistory:
         """Forgets what was seen: the next answer is believed."""
         self._cluster_id = self._term = self._revision = 0
         self._restored = ""
+        self._number += 1

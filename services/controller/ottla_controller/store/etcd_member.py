@@ -8,7 +8,7 @@ business of `etcd_connection`.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -29,14 +29,12 @@ _Response = TypeVar("_Response", bound=Message)
 Metadata = tuple[tuple[str, str], ...]
 AnyStream = grpc.aio.StreamStreamCall[Any, Any]
 
-ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _WHY_SECONDS: Final = 0.2
-_CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # etcd ends a connection that is pinged more often than every 5 s, or without a call.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.max_receive_message_length", ANSWER_BYTES_MAX),
     # A retry of gRPC's own would repeat a transaction blindly.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -47,14 +45,56 @@ _CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
+class Member(Protocol):
+    """What a connection needs of a member."""
+
+    endpoint: EtcdEndpoint
+
+    async def connect(self, timeout_ms: int) -> None:
+        """See `EtcdMember.connect`."""
+        ...
+
+    async def ask(
+        self,
+        method: EtcdMethod[_Request, _Response],
+        request: _Request,
+        *,
+        timeout_ms: int,
+        metadata: Metadata,
+    ) -> _Response:
+        """See `EtcdMember.ask`."""
+        ...
+
+    def open_stream(self, method: EtcdMethod[_Request, _Response], metadata: Metadata) -> AnyStream:
+        """See `EtcdMember.open_stream`."""
+        ...
+
+    def close_stream(self, call: AnyStream) -> None:
+        """See `EtcdMember.close_stream`."""
+        ...
+
+    def cut_streams(self) -> None:
+        """See `EtcdMember.cut_streams`."""
+        ...
+
+    async def close(self) -> None:
+        """See `EtcdMember.close`."""
+        ...
+
+
 class EtcdMember:
     """Made for a store that opens; `close` ends its channel and whatever runs on it."""
 
     def __init__(
-        self, endpoint: EtcdEndpoint, *, credentials: grpc.ChannelCredentials | None
+        self,
+        endpoint: EtcdEndpoint,
+        *,
+        credentials: grpc.ChannelCredentials | None,
+        answer_bytes_max: int,
     ) -> None:
         self.endpoint = endpoint
-        target, options = str(endpoint), list(_CHANNEL_OPTIONS)
+        target = str(endpoint)
+        options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", answer_bytes_max)]
         self._channel = (
             grpc.aio.insecure_channel(target, options=options)
             if credentials is None

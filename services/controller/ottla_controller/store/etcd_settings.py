@@ -27,6 +27,7 @@ REQUEST_TIMEOUT_MS: Final = 2_000
 # A member that fell silent may cost a lease of two seconds no more than a part of its time.
 ATTEMPT_TIMEOUT_MS: Final = 600
 OPEN_TIMEOUT_MS: Final = 10_000
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _CONNECT_STRING_MAX: Final = 8_192
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._-]+")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -72,6 +73,8 @@ class EtcdSettings:
     """How long one member may take for what another can answer as well."""
     open_timeout_ms: int = OPEN_TIMEOUT_MS
     """How long opening waits for an etcd that is not there yet."""
+    answer_bytes_max: int = ANSWER_BYTES_MAX
+    """Largest answer that is taken; etcd cuts what watches get into pieces of about 2 MiB."""
 
     def __post_init__(self) -> None:
         """Holds the settings to their bounds; raises `InvalidConfig`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Final, Self
 
 import grpc
@@ -79,7 +80,10 @@ class EtcdMetadataStore:
         """
         credentials = await asyncio.to_thread(_credentials, settings.tls)
         members = tuple(
-            EtcdMember(endpoint, credentials=credentials) for endpoint in settings.endpoints
+            EtcdMember(
+                endpoint, credentials=credentials, answer_bytes_max=settings.answer_bytes_max
+            )
+            for endpoint in settings.endpoints
         )
         connection = EtcdConnection(members, settings, clock=clock, entropy=entropy)
         store = cls(connection, settings, clock=clock, entropy=entropy)
@@ -208,12 +212,18 @@ def _credentials(tls: EtcdTls | None) -> grpc.ChannelCredentials | None:
     if tls is None:
         return None
     try:
-        ca, key, cert = (
-            path.read_bytes() if path is not None else None
-            for path in (tls.ca_path, tls.key_path, tls.cert_path)
-        )
+        ca, key, cert = map(_pem, (tls.ca_path, tls.key_path, tls.cert_path))
     except OSError as error:
         raise InvalidConfig(
             f"cannot read {error.filename} for etcd's TLS: {error.strerror}"
         ) from error
     return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _pem(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    content = path.read_bytes()
+    if b"-----BEGIN " not in content:
+        raise InvalidConfig(f"{path} for etcd's TLS is not in PEM format")
+    return content

@@ -54,9 +54,8 @@ class RevisionAssembly:
             if revision >= self.next_revision:
                 event = self._keys.event(seen)
                 self._parts.setdefault(revision, {})[event.key] = event
-        if not answer.fragment and not answer.events and not answer.created:
+        if not (answer.fragment or answer.events or answer.created or self._parts):
             # The server's own sign of life: it was queued behind every event up to its revision.
-            assert not self._parts
             self.next_revision = max(self.next_revision, answer.header.revision + 1)
         # More of the last one follows behind a fragment; those before it are whole.
         whole = sorted(self._parts)[:-1] if answer.fragment else sorted(self._parts)
