@@ -86,7 +86,8 @@ struct Sums {
 };
 
 // Sends a partition its share of the records, in order: a call follows when the last is answered.
-void Publish(const Channel& channel, const std::string& topic, int partition, int count, Sums* sums) {
+void Publish(const Channel& channel, const std::string& topic, int partition, int count,
+             Sums* sums) {
   auto stub = produce::ProduceService::NewStub(channel);
   for (int number = partition; number < count;) {
     produce::PublishRequest request;
@@ -177,7 +178,8 @@ int main(int argument_count, char** arguments) try {
   const std::string reason = Reason(Read(channel, "cpp.nowhere", 0, &sums));
   DeleteTopic(channel, topic);
   std::printf(
-      R"({"language": "cpp", "records": %d, "sent": "%08lx", "read": "%08lx", "reason": "%s", "seconds": %.3f})"
+      R"({"language": "cpp", "records": %d, "sent": "%08lx", "read": "%08lx", )"
+      R"("reason": "%s", "seconds": %.3f})"
       "\n",
       sums.records, sums.sent, sums.read, reason.c_str(), elapsed.count());
   if (sums.records != count || sums.sent != sums.read) {

@@ -86,7 +86,9 @@ func check[Result interface{ GetError() *errorv1.Error }](results []Result, err 
 }
 
 // Sends a partition its share of the records, in order: a call follows when the last is answered.
-func publish(ctx context.Context, conn *grpc.ClientConn, topic string, partition, count int) uint32 {
+func publish(
+	ctx context.Context, conn *grpc.ClientConn, topic string, partition, count int,
+) uint32 {
 	client, checksum := producev1.NewProduceServiceClient(conn), crc32.NewIEEE()
 	for number := partition; number < count; {
 		request := &producev1.PublishRequest{
@@ -192,7 +194,8 @@ func main() {
 	})
 	check(deleted.GetResults(), err)
 	fmt.Printf(
-		`{"language": "go", "records": %d, "sent": "%08x", "read": "%08x", "reason": "%s", "seconds": %.3f}`+"\n",
+		`{"language": "go", "records": %d, "sent": "%08x", "read": "%08x", `+
+			`"reason": "%s", "seconds": %.3f}`+"\n",
 		records, sent, found, reason(refused), seconds,
 	)
 	if records != count || sent != found {

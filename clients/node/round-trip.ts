@@ -5,12 +5,14 @@ import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { credentials, ServiceError } from "@grpc/grpc-js";
 
-import { AdminServiceClient, CreateTopicsRequest, CreateTopicsResponse } from "./stubs/ottla/api/admin/v1/admin";
+import { AdminServiceClient } from "./stubs/ottla/api/admin/v1/admin";
+import { CreateTopicsRequest, CreateTopicsResponse } from "./stubs/ottla/api/admin/v1/admin";
 import { DeleteTopicsRequest, DeleteTopicsResponse } from "./stubs/ottla/api/admin/v1/admin";
 import { Error as OttlaError, errorReasonToJSON } from "./stubs/ottla/api/error/v1/error";
 import { FetchServiceClient, OffsetPosition, ReadFormat } from "./stubs/ottla/api/fetch/v1/fetch";
 import { ReadRequest, ReadResponse } from "./stubs/ottla/api/fetch/v1/fetch";
-import { Acks, ProduceServiceClient, PublishRequest, PublishResponse } from "./stubs/ottla/api/produce/v1/produce";
+import { Acks, ProduceServiceClient } from "./stubs/ottla/api/produce/v1/produce";
+import { PublishRequest, PublishResponse } from "./stubs/ottla/api/produce/v1/produce";
 import { PlainRecord } from "./stubs/ottla/api/record/v1/record";
 import { ErrorInfo } from "./stubs/google/rpc/error_details";
 import { Status } from "./stubs/google/rpc/status";
@@ -21,8 +23,12 @@ const RECORDS_PER_CALL = 1000;
 
 const [address, given = "100000", authority] = process.argv.slice(2);
 const count = Number(given);
-if (!address || !Number.isInteger(count)) throw new Error("round-trip.js ADDRESS [RECORDS [CA-FILE]]");
-const security = authority ? credentials.createSsl(readFileSync(authority)) : credentials.createInsecure();
+if (!address || !Number.isInteger(count)) {
+  throw new Error("round-trip.js ADDRESS [RECORDS [CA-FILE]]");
+}
+const security = authority
+  ? credentials.createSsl(readFileSync(authority))
+  : credentials.createInsecure();
 // No call takes longer than a minute.
 const options = {
   "grpc.service_config": JSON.stringify({
@@ -42,7 +48,8 @@ function record(number: number): PlainRecord {
 }
 
 function add(checksum: number, record: PlainRecord): number {
-  const marked = crc32(Buffer.from([Number(record.value !== undefined)]), crc32(record.key!, checksum));
+  const mark = Buffer.from([record.value === undefined ? 0 : 1]);
+  const marked = crc32(mark, crc32(record.key!, checksum));
   return record.value === undefined ? marked : crc32(record.value, marked);
 }
 
@@ -107,7 +114,8 @@ function reason(failed: ServiceError): string | undefined {
 
 async function main(): Promise<void> {
   const topic = `round-trip.node.${process.pid}`;
-  const wanted = CreateTopicsRequest.create({ topics: [{ name: topic, partitionCount: PARTITIONS }] });
+  const created = { name: topic, partitionCount: PARTITIONS };
+  const wanted = CreateTopicsRequest.create({ topics: [created] });
   await answered<CreateTopicsResponse>((done) => admin.createTopics(wanted, done));
 
   const started = performance.now();
@@ -124,9 +132,8 @@ async function main(): Promise<void> {
   const unwanted = DeleteTopicsRequest.create({ topics: [{ name: topic }] });
   await answered<DeleteTopicsResponse>((done) => admin.deleteTopics(unwanted, done));
   const hex = (checksum: number) => (checksum >>> 0).toString(16).padStart(8, "0");
-  console.log(
-    JSON.stringify({ language: "node", records, sent: hex(sent), read: hex(found), reason: refused, seconds }),
-  );
+  const outcome = { language: "node", records, sent: hex(sent), read: hex(found) };
+  console.log(JSON.stringify({ ...outcome, reason: refused, seconds }));
   if (records !== count || sent !== found) throw new Error("what was read is not what was sent");
 }
 

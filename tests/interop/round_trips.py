@@ -96,7 +96,8 @@ def table(runs: Sequence[Ran]) -> str:
 
 def _row(ran: Ran) -> tuple[str, ...]:
     if ran.outcome is None:
-        return (ran.title, ran.security, "", "", "", "", ran.trouble)
+        # A failed build says much; its first line is enough here.
+        return (ran.title, ran.security, "", "", "", "", ran.trouble.partition("\n")[0])
     said = ran.outcome
     count, seconds = said.get("records"), said.get("seconds")
     known = isinstance(count, int) and isinstance(seconds, int | float) and seconds > 0

@@ -51,7 +51,7 @@ def listeners() -> Iterator[Mapping[str, str]]:
             stdout=log,
             stderr=log,
             pass_fds=(written_fd,),
-        ) as process:
+        ):
             os.close(written_fd)
             with os.fdopen(ports_fd) as pipe:
                 said = pipe.read()

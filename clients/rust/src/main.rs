@@ -150,7 +150,11 @@ async fn main() -> Result<(), Failure> {
     let deleted = admin.delete_topics(request).await?.into_inner();
     deleted.results.into_iter().try_for_each(|result| check(result.error))?;
     println!(
-        r#"{{"language": "rust", "records": {records}, "sent": "{sent:08x}", "read": "{found:08x}", "reason": "{reason}", "seconds": {seconds:.3}}}"#
+        concat!(
+            r#"{{"language": "rust", "records": {}, "sent": "{:08x}", "read": "{:08x}", "#,
+            r#""reason": "{}", "seconds": {:.3}}}"#,
+        ),
+        records, sent, found, reason, seconds
     );
     if records != count || sent != found {
         return Err("what was read is not what was sent".into());

@@ -135,16 +135,18 @@ public final class RoundTrip {
   private static String reason(StatusRuntimeException failed)
       throws InvalidProtocolBufferException {
     for (Any detail : StatusProto.fromThrowable(failed).getDetailsList()) {
-      if (detail.is(ErrorInfo.class) && detail.unpack(ErrorInfo.class).getDomain().equals("ottla")) {
-        return detail.unpack(ErrorInfo.class).getReason();
+      if (detail.is(ErrorInfo.class)) {
+        var info = detail.unpack(ErrorInfo.class);
+        return info.getDomain().equals("ottla") ? info.getReason() : "";
       }
     }
-    throw failed;
+    return "";
   }
 
-  private static String refusal(Channel channel) throws InvalidProtocolBufferException {
+  private static String reasonOfReading(Channel channel, String topic)
+      throws InvalidProtocolBufferException {
     try {
-      read(channel, "java.nowhere", 0);
+      read(channel, topic, 0);
       return "";
     } catch (StatusRuntimeException failed) {
       return reason(failed);
@@ -193,7 +195,7 @@ public final class RoundTrip {
     var sums = roundTrip(channel, topic, count);
     double seconds = (System.nanoTime() - started) / 1e9;
 
-    var reason = refusal(channel);
+    var reason = reasonOfReading(channel, "java.nowhere");
     var unwanted = TopicRef.newBuilder().setName(topic);
     admin
         .deleteTopics(DeleteTopicsRequest.newBuilder().addTopics(unwanted).build())
@@ -203,7 +205,8 @@ public final class RoundTrip {
     System.out.printf(
         Locale.ROOT,
         """
-        {"language": "java", "records": %d, "sent": "%08x", "read": "%08x", "reason": "%s", "seconds": %.3f}
+        {"language": "java", "records": %d, "sent": "%08x", "read": "%08x", \
+        "reason": "%s", "seconds": %.3f}
         """,
         sums.records(), sums.sent(), sums.read(), reason, seconds);
     if (sums.records() != count || sums.sent() != sums.read()) {
