@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .arrangement import WAIT_SECONDS, run_ottla
+from .arrangement import WAIT_SECONDS, Up, run_ottla
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +66,28 @@ def test_bash_completes_names_of_contexts(environ: dict[str, str]) -> None:
         run_ottla("context", "create", name, "-b", "localhost", user=environ)
     assert _bash(environ, "ottla", "context", "use", "st") == ["stable", "staging"]
     assert _bash(environ, "ottla", "topics", "list", "--context", "p") == ["prod"]
+
+
+def test_bash_completes_names_that_the_cluster_knows(
+    environ: dict[str, str], platform: Up, new_topic: Callable[..., str]
+) -> None:
+    name = new_topic()
+    where = ("--bootstrap", platform.bootstrap)
+    known = {**environ, "OTTLA_BOOTSTRAP": platform.bootstrap}
+    for words in (["topics", "describe"], ["consume"], ["configs", "describe", "topic"]):
+        assert _bash(known, "ottla", *words, name[:-1]) == [name]
+    assert _bash(known, "ottla", "configs", "describe", "broker", "") == ["1"]
+    assert _bash(known, "ottla", "topics", "alter", name, "--set", "retention.m") == [
+        "retention.ms="
+    ]
+    assert _bash(environ, "ottla", "topics", "delete", *where, name) == [name]
+
+
+def test_bash_offers_nothing_and_says_nothing_where_no_broker_answers(
+    environ: dict[str, str],
+) -> None:
+    nowhere = {**environ, "OTTLA_BOOTSTRAP": "127.0.0.1:1"}
+    assert _bash(nowhere, "ottla", "topics", "describe", "a") == []
 
 
 def test_installed_script_is_the_one_that_is_printed(environ: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ottla_cli.failures import EXIT_OK
+from ottla_cli.names_completion import topic_names
 from ottla_cli.options import ConnectionFlags, connects_without_output
 from ottla_cli.records.formats import RecordFormat, TextParts, formatter
 from ottla_cli.records.positions import parse_start
@@ -62,7 +63,7 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")]
 
 @connects_without_output
 def consume(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=topic_names)],
     *,
     from_beginning: _FromBeginning = False,
     offset: _Offset = None,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ottla_cli.failures import UsageFailed
+from ottla_cli.names_completion import topic_names
 from ottla_cli.options import ConnectionFlags, connects
 from ottla_cli.records.lines import Header, LineRule, parse_header
 from ottla_cli.running import run
@@ -25,7 +26,7 @@ class Acks(enum.StrEnum):
 
 @connects
 def produce(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=topic_names)],
     *,
     file: Annotated[
         Path | None,
