@@ -10,24 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from ottla.api.admin.v1.admin_pb2 import (
-    CONFIG_OPERATION_APPEND,
-    CONFIG_OPERATION_SET,
-    CONFIG_OPERATION_SUBTRACT,
-    CONFIG_OPERATION_UNSET,
-    CONFIG_RESOURCE_KIND_BROKER,
-    CONFIG_RESOURCE_KIND_CLUSTER,
-    CONFIG_RESOURCE_KIND_TOPIC,
-    AlterConfigsResult,
-    ConfigAlteration,
-    ConfigAlterations,
-    ConfigResource,
-    CreatePartitionsResult,
-    CreateTopicResult,
-    NewPartitions,
-    NewTopic,
-    TopicRef,
-)
+from ottla.api.admin.v1.admin_pb2 import CreateTopicResult, NewTopic, TopicRef
 from ottla.api.cluster.v1.cluster_pb2 import Endpoint, MetadataVersion
 from ottla.internal.controller.v1.controller_pb2 import (
     AlterPartitionsRequest,
@@ -46,7 +29,6 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     TopicRecord,
 )
 from ottla_controller.core import brokers, registration
-from ottla_controller.core.config_altering import alter_configs
 from ottla_controller.core.directories import assign_directories
 from ottla_controller.core.isr_changes import alter_partitions
 from ottla_controller.core.publication import replay_and_publish
@@ -57,7 +39,6 @@ from ottla_controller.core.state import ClusterState
 from ottla_controller.core.topic_creation import Creation, CreationRules, create_topics
 from ottla_controller.core.topic_deletion import delete_topics, sweep
 from ottla_controller.core.topic_drafts import TopicDraft
-from ottla_controller.core.topic_growth import grow_topics
 
 Response = TypeVar("Response")
 RULES = CreationRules(
@@ -229,51 +210,6 @@ class ClusterContext:
         result = delete_topics(self.state, [TopicRef(name=name)], validate_only=False)
         return not self.write(result)[0].HasField("error")
 
-    def grow(
-        self,
-        count: int,
-        *,
-        name: str = "flights",
-        assignments: Sequence[Sequence[int]] = (),
-        expected_version: int = 0,
-        validate_only: bool = False,
-        stop_after: int | None = None,
-        cluster_partitions_max: int = 100_000,
-    ) -> CreatePartitionsResult:
-        """Asks for more partitions of one topic."""
-        growth = NewPartitions(
-            topic=TopicRef(name=name), partition_count=count, expected_version=expected_version
-        )
-        for nodes in assignments:
-            growth.assignments.add(node_ids=nodes)
-        result = grow_topics(
-            self.state,
-            [growth],
-            cluster_partitions_max=cluster_partitions_max,
-            validate_only=validate_only,
-        )
-        return self.write(result, stop_after=stop_after)[0]
-
-    def alter_configs(
-        self,
-        resource: ConfigResource,
-        *alterations: ConfigAlteration,
-        expected_version: int = 0,
-        validate_only: bool = False,
-        stop_after: int | None = None,
-    ) -> AlterConfigsResult:
-        """Asks for changes of one resource's settings."""
-        asked = ConfigAlterations(
-            resource=resource, alterations=alterations, expected_version=expected_version
-        )
-        result = alter_configs(self.state, [asked], validate_only=validate_only)
-        return self.write(result, stop_after=stop_after)[0]
-
-    def set_configs(self, resource: ConfigResource, configs: Mapping[str, str]) -> None:
-        """Sets settings, which must be possible."""
-        result = self.alter_configs(resource, *(put(*item) for item in configs.items()))
-        assert not result.HasField("error"), result.error.message
-
     def sweep(self) -> int:
         """Removes one portion of what is left over."""
         return self.write(sweep(self.state))
@@ -347,39 +283,6 @@ class ClusterContext:
     def leader(self, number: int = 0, *, topic: str = "flights") -> int | None:
         record = self.partition(number, topic=topic)
         return record.leader_id if record.HasField("leader_id") else None
-
-
-def of_topic(name: str = "flights") -> ConfigResource:
-    """A topic's settings."""
-    return ConfigResource(kind=CONFIG_RESOURCE_KIND_TOPIC, name=name)
-
-
-def of_broker(node_id: int) -> ConfigResource:
-    """A broker's settings."""
-    return ConfigResource(kind=CONFIG_RESOURCE_KIND_BROKER, name=str(node_id))
-
-
-OF_CLUSTER = ConfigResource(kind=CONFIG_RESOURCE_KIND_CLUSTER)
-
-
-def put(name: str, value: str) -> ConfigAlteration:
-    """The setting shall have the value."""
-    return ConfigAlteration(name=name, operation=CONFIG_OPERATION_SET, value=value)
-
-
-def unset(name: str) -> ConfigAlteration:
-    """The setting shall be what it is elsewhere."""
-    return ConfigAlteration(name=name, operation=CONFIG_OPERATION_UNSET)
-
-
-def append(name: str, value: str) -> ConfigAlteration:
-    """The list shall have the value too."""
-    return ConfigAlteration(name=name, operation=CONFIG_OPERATION_APPEND, value=value)
-
-
-def subtract(name: str, value: str) -> ConfigAlteration:
-    """The list shall be without the value."""
-    return ConfigAlteration(name=name, operation=CONFIG_OPERATION_SUBTRACT, value=value)
 
 
 def contents(state: ClusterState) -> dict[bytes, Record]:

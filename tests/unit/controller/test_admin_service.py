@@ -25,7 +25,7 @@ from ottla_controller.store.interface import Compare, Operation, TransactionResu
 from ottla_runtime.entropy import SystemEntropy
 
 from ..metadata_store.memory_store import MemoryMetadataStore
-from .cluster_context import OF_CLUSTER, of_topic, put
+from .alterations import OF_CLUSTER, of_topic, put
 from .control_context import ControllerContext
 
 CALL: Final[Any] = None

@@ -21,17 +21,18 @@ from ottla_runtime import topic_configs
 from ottla_runtime.broker_configs import DYNAMIC_CONFIGS
 from ottla_runtime.config_definition import list_config
 
-from .cluster_context import (
+from .alterations import (
     OF_CLUSTER,
-    ClusterContext,
+    alter,
     append,
-    contents,
     of_broker,
     of_topic,
     put,
+    set_configs,
     subtract,
     unset,
 )
+from .cluster_context import ClusterContext, contents
 
 MINIMUM, UNCLEAN = "min.insync.replicas", "unclean.leader.election.enable"
 
@@ -57,28 +58,28 @@ def configs(cluster: ClusterContext, node_id: int | None = None) -> dict[str, st
 
 def reason(cluster: ClusterContext, *alterations: ConfigAlteration, **options: object) -> str:
     """Why altering the topic's settings failed."""
-    result = cluster.alter_configs(of_topic(), *alterations, **options)  # type: ignore[arg-type]  # checked by what is called
+    result = alter(cluster, of_topic(), *alterations, **options)  # type: ignore[arg-type]  # checked by what is called
     return ErrorReason.Name(result.error.reason).removeprefix("ERROR_REASON_")
 
 
 def test_a_topic_s_settings_change_with_its_version_and_watchers_hear(
     cluster: ClusterContext,
 ) -> None:
-    result = cluster.alter_configs(of_topic(), put("retention.ms", "5"), put("segment.ms", "6"))
+    result = alter(cluster, of_topic(), put("retention.ms", "5"), put("segment.ms", "6"))
     assert (result.resource, result.HasField("error")) == (of_topic(), False)
     assert dict(cluster.topic().configs) == {"retention.ms": "5", "segment.ms": "6"}
     assert cluster.topic().version == 2
     (change,) = cluster.published
     assert dict(change.topic.configs) == {"retention.ms": "5", "segment.ms": "6"}
-    cluster.alter_configs(of_topic(), unset("retention.ms"), put("segment.ms", "7"))
+    alter(cluster, of_topic(), unset("retention.ms"), put("segment.ms", "7"))
     assert dict(cluster.topic().configs) == {"segment.ms": "7"}
 
 
 def test_brokers_and_the_cluster_have_settings_of_topics_and_of_brokers(
     cluster: ClusterContext,
 ) -> None:
-    cluster.set_configs(OF_CLUSTER, {"retention.ms": "5", "log.level": "debug"})
-    cluster.set_configs(of_broker(2), {"access.log": "none"})
+    set_configs(cluster, OF_CLUSTER, {"retention.ms": "5", "log.level": "debug"})
+    set_configs(cluster, of_broker(2), {"access.log": "none"})
     assert configs(cluster) == {"retention.ms": "5", "log.level": "debug"}
     assert configs(cluster, 2) == {"access.log": "none"}
     assert [change.WhichOneof("change") for change in cluster.published] == ["config", "config"]
@@ -86,17 +87,17 @@ def test_brokers_and_the_cluster_have_settings_of_topics_and_of_brokers(
 
 
 def test_what_is_so_already_changes_nothing(cluster: ClusterContext) -> None:
-    cluster.set_configs(OF_CLUSTER, {"retention.ms": "5"})
+    set_configs(cluster, OF_CLUSTER, {"retention.ms": "5"})
     before = contents(cluster.state)
-    cluster.set_configs(OF_CLUSTER, {"retention.ms": "5"})
-    cluster.alter_configs(OF_CLUSTER, unset("segment.ms"))
-    cluster.alter_configs(OF_CLUSTER)
+    set_configs(cluster, OF_CLUSTER, {"retention.ms": "5"})
+    alter(cluster, OF_CLUSTER, unset("segment.ms"))
+    alter(cluster, OF_CLUSTER)
     assert contents(cluster.state) == before
 
 
 def test_settings_taken_away_leave_a_record_whose_version_goes_on(cluster: ClusterContext) -> None:
-    cluster.set_configs(OF_CLUSTER, {"retention.ms": "5"})
-    cluster.alter_configs(OF_CLUSTER, unset("retention.ms"))
+    set_configs(cluster, OF_CLUSTER, {"retention.ms": "5"})
+    alter(cluster, OF_CLUSTER, unset("retention.ms"))
     assert configs(cluster) == {}
     (record,) = cluster.state.configs.values()
     assert record.version == 2
@@ -125,7 +126,7 @@ def test_one_wrong_alteration_leaves_the_resource_as_it_was(
     cluster: ClusterContext, alterations: Sequence[ConfigAlteration], problem: str
 ) -> None:
     before = contents(cluster.state)
-    result = cluster.alter_configs(of_topic(), put("segment.ms", "6"), *alterations)
+    result = alter(cluster, of_topic(), put("segment.ms", "6"), *alterations)
     assert result.error.reason == ErrorReason.ERROR_REASON_INVALID_CONFIG
     assert problem in result.error.message
     assert len(result.error.message) < 300
@@ -146,16 +147,16 @@ def test_a_setting_of_a_newer_release_can_be_taken_away(cluster: ClusterContext)
     topic = cluster.topic()
     topic.configs["of.a.newer.release"] = "1"
     assert reason(cluster, put("of.a.newer.release", "2")) == "INVALID_CONFIG"
-    cluster.alter_configs(of_topic(), unset("of.a.newer.release"))
+    alter(cluster, of_topic(), unset("of.a.newer.release"))
     assert dict(cluster.topic().configs) == {}
 
 
 def test_a_version_that_is_not_expected_is_a_conflict(cluster: ClusterContext) -> None:
     assert reason(cluster, put("segment.ms", "6"), expected_version=2) == "VERSION_CONFLICT"
-    cluster.alter_configs(of_topic(), put("segment.ms", "6"), expected_version=1)
+    alter(cluster, of_topic(), put("segment.ms", "6"), expected_version=1)
     assert cluster.topic().version == 2
     assert reason(cluster, put("segment.ms", "7"), expected_version=1) == "VERSION_CONFLICT"
-    result = cluster.alter_configs(OF_CLUSTER, put("segment.ms", "7"), expected_version=1)
+    result = alter(cluster, OF_CLUSTER, put("segment.ms", "7"), expected_version=1)
     assert result.error.reason == ErrorReason.ERROR_REASON_VERSION_CONFLICT
 
 
@@ -195,7 +196,7 @@ def test_lists_grow_and_shrink_by_items(
         (subtract(policy.name, "delete"), "compact"),
         (append(policy.name, "delete"), "compact,delete"),
     ):
-        cluster.alter_configs(of_topic(), alteration)
+        alter(cluster, of_topic(), alteration)
         assert cluster.topic().configs[policy.name] == value
     assert reason(cluster, subtract(policy.name, "delete,compact")) == "INVALID_CONFIG"
 
@@ -214,7 +215,7 @@ def test_another_minimum_ends_eligibility_before_the_leader_hears_of_it(
     assert (eligible(cluster), cluster.leader()) == ([3], 1)
     epoch = cluster.partition().partition_epoch
     cluster.published.clear()
-    cluster.set_configs(of_topic() if level == "topic" else OF_CLUSTER, {MINIMUM: value})
+    set_configs(cluster, of_topic() if level == "topic" else OF_CLUSTER, {MINIMUM: value})
     assert eligible(cluster) == []
     assert cluster.partition().partition_epoch == epoch + 1
     assert [change.WhichOneof("change") for change in cluster.published] == [
@@ -226,7 +227,7 @@ def test_another_minimum_keeps_who_is_eligible_where_nobody_leads(cluster: Clust
     for node_id in (2, 3, 1):
         cluster.fence(node_id)
     assert (eligible(cluster), cluster.leader()) == ([1, 3], None)
-    cluster.set_configs(of_topic(), {MINIMUM: "1"})
+    set_configs(cluster, of_topic(), {MINIMUM: "1"})
     assert eligible(cluster) == [1, 3]
     cluster.unfence(3)
     assert (cluster.leader(), eligible(cluster)) == (3, [])
@@ -236,14 +237,14 @@ def test_a_minimum_elsewhere_concerns_no_topic_that_has_its_own(cluster: Cluster
     cluster.create("own", assignments=[[1, 2, 3]], configs={MINIMUM: "2"})
     cluster.fence(2)
     cluster.fence(3)
-    cluster.set_configs(OF_CLUSTER, {MINIMUM: "1"})
+    set_configs(cluster, OF_CLUSTER, {MINIMUM: "1"})
     assert list(cluster.partition(topic="own").eligible_leader_replicas) == [3]
     assert eligible(cluster) == []
 
 
 def without_leader(cluster: ClusterContext) -> None:
     """Only a replica that may lack records is alive."""
-    cluster.set_configs(of_topic(), {"flush.on.ack": "false", MINIMUM: "1"})
+    set_configs(cluster, of_topic(), {"flush.on.ack": "false", MINIMUM: "1"})
     cluster.fence(1)
     cluster.fence(2)
     cluster.register(3)
@@ -258,13 +259,13 @@ def without_leader(cluster: ClusterContext) -> None:
 def test_allowing_unclean_elections_elects_at_once(cluster: ClusterContext, level: str) -> None:
     without_leader(cluster)
     resource = {"topic": of_topic(), "broker": of_broker(3), "cluster": OF_CLUSTER}[level]
-    cluster.set_configs(resource, {UNCLEAN: "true"})
+    set_configs(cluster, resource, {UNCLEAN: "true"})
     assert (cluster.leader(), cluster.partition().unclean) == (3, True)
 
 
 def test_allowing_them_on_another_broker_elects_nobody(cluster: ClusterContext) -> None:
     without_leader(cluster)
-    cluster.set_configs(of_broker(2), {UNCLEAN: "true"})
+    set_configs(cluster, of_broker(2), {UNCLEAN: "true"})
     assert cluster.leader() is None
 
 
@@ -284,11 +285,11 @@ def test_an_alteration_cut_off_anywhere_is_safe_and_ends_the_same(transactions: 
     cluster.start_brokers(1, 2)
     cluster.create(assignments=[[1, 2]] * 300, configs={MINIMUM: "2"})
     cluster.fence(2)
-    cluster.alter_configs(of_topic(), put(MINIMUM, "1"), stop_after=transactions)
+    alter(cluster, of_topic(), put(MINIMUM, "1"), stop_after=transactions)
     partitions = cluster.state.partitions_of(cluster.topic().topic_id).values()
     cleared = [not partition.eligible_leader_replicas for partition in partitions]
     assert cluster.topic().configs[MINIMUM] == "2" or all(cleared)
-    cluster.set_configs(of_topic(), {MINIMUM: "1"})
+    set_configs(cluster, of_topic(), {MINIMUM: "1"})
     cluster.write(brokers.reconcile(cluster.state))
     assert not any(each.eligible_leader_replicas for each in partitions)
 
@@ -311,7 +312,7 @@ def test_any_alterations_leave_settings_that_hold(
     for asked in requests:
         resource = of_topic() if is_topic else OF_CLUSTER
         before = contents(cluster.state)
-        result = cluster.alter_configs(resource, *asked)
+        result = alter(cluster, resource, *asked)
         if result.HasField("error"):
             assert contents(cluster.state) == before
     for name, value in [*cluster.topic().configs.items(), *configs(cluster).items()]:

@@ -29,7 +29,8 @@ from ottla_controller.core.config_describing import describe_configs
 from ottla_runtime.broker_configs import DYNAMIC_CONFIGS
 from ottla_runtime.topic_configs import TOPIC_CONFIGS
 
-from .cluster_context import OF_CLUSTER, ClusterContext, of_broker, of_topic
+from .alterations import OF_CLUSTER, of_broker, of_topic, set_configs
+from .cluster_context import ClusterContext
 
 RETENTION = "retention.ms"
 MIB = 1_048_576
@@ -80,10 +81,10 @@ def test_a_topic_s_setting_comes_with_all_weaker_sources_in_order(cluster: Clust
     assert chain(entry(cluster, of_topic())) == [(CONFIG_SOURCE_DEFAULT, default)]
     cluster.register(1, static={RETENTION: "1"})
     cluster.unfence(1)
-    cluster.set_configs(OF_CLUSTER, {RETENTION: "2"})
-    cluster.set_configs(of_broker(1), {RETENTION: "3"})
-    cluster.set_configs(of_broker(2), {RETENTION: "9"})
-    cluster.set_configs(of_topic(), {RETENTION: "4"})
+    set_configs(cluster, OF_CLUSTER, {RETENTION: "2"})
+    set_configs(cluster, of_broker(1), {RETENTION: "3"})
+    set_configs(cluster, of_broker(2), {RETENTION: "9"})
+    set_configs(cluster, of_topic(), {RETENTION: "4"})
     assert chain(entry(cluster, of_topic())) == [
         (CONFIG_SOURCE_TOPIC, "4"),
         (CONFIG_SOURCE_BROKER, "3"),
@@ -96,7 +97,7 @@ def test_a_topic_s_setting_comes_with_all_weaker_sources_in_order(cluster: Clust
 def test_of_a_topic_without_a_leader_the_preferred_one_s_broker_speaks(
     cluster: ClusterContext,
 ) -> None:
-    cluster.set_configs(of_broker(1), {RETENTION: "3"})
+    set_configs(cluster, of_broker(1), {RETENTION: "3"})
     cluster.fence(1)
     assert cluster.leader() is None
     assert entry(cluster, of_topic()).value == "3"
@@ -106,8 +107,8 @@ def test_a_broker_s_and_the_cluster_s_settings_are_told_without_what_brokers_add
     cluster: ClusterContext,
 ) -> None:
     cluster.register(1, static={RETENTION: "1"})
-    cluster.set_configs(OF_CLUSTER, {RETENTION: "2"})
-    cluster.set_configs(of_broker(1), {RETENTION: "3"})
+    set_configs(cluster, OF_CLUSTER, {RETENTION: "2"})
+    set_configs(cluster, of_broker(1), {RETENTION: "3"})
     default = (CONFIG_SOURCE_DEFAULT, TOPIC_CONFIGS[RETENTION].default)
     assert chain(entry(cluster, of_broker(1))) == [
         (CONFIG_SOURCE_BROKER, "3"), (CONFIG_SOURCE_CLUSTER, "2"), default,
@@ -150,8 +151,8 @@ def test_the_fewest_in_sync_of_a_topic_follow_from_its_replicas() -> None:
 def test_versions_are_those_to_expect_when_altering(cluster: ClusterContext) -> None:
     assert described(cluster, of_topic()).version == cluster.topic().version == 1
     assert described(cluster, OF_CLUSTER).version == 0
-    cluster.set_configs(OF_CLUSTER, {RETENTION: "2"})
-    cluster.set_configs(of_topic(), {RETENTION: "2"})
+    set_configs(cluster, OF_CLUSTER, {RETENTION: "2"})
+    set_configs(cluster, of_topic(), {RETENTION: "2"})
     assert described(cluster, of_topic()).version == cluster.topic().version == 2
     assert described(cluster, OF_CLUSTER).version == 1
 
@@ -215,7 +216,7 @@ def test_pages_hold_everything_once_and_in_order(cluster: ClusterContext, size: 
 
 
 def test_a_thousand_resources_stay_below_a_mebibyte_a_page(cluster: ClusterContext) -> None:
-    cluster.set_configs(OF_CLUSTER, {RETENTION: "2"})
+    set_configs(cluster, OF_CLUSTER, {RETENTION: "2"})
     request = DescribeConfigsRequest(resources=[of_topic()] * 1_000)
     found = pages(cluster, request)
     assert max(page.ByteSize() for page in found) < MIB

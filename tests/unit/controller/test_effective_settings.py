@@ -15,7 +15,8 @@ from ottla_controller.core.describing import describe_topics
 from ottla_controller.core.effective_settings import EffectiveSettings
 from ottla_controller.core.result import Put, Result
 
-from .cluster_context import OF_CLUSTER, ClusterContext, of_broker, of_topic
+from .alterations import OF_CLUSTER, of_broker, of_topic, set_configs
+from .cluster_context import ClusterContext
 
 FLUSH, MINIMUM, UNCLEAN = "flush.on.ack", "min.insync.replicas", "unclean.leader.election.enable"
 DURABILITY = {True: DURABILITY_FLUSHED, False: DURABILITY_REPLICATED}
@@ -53,11 +54,11 @@ def test_the_strongest_source_wins(cluster: ClusterContext) -> None:
     assert is_flushed(cluster)
     restart(cluster, 1, flush_on_ack="false")
     assert not is_flushed(cluster)
-    cluster.set_configs(OF_CLUSTER, {FLUSH: "true"})
+    set_configs(cluster, OF_CLUSTER, {FLUSH: "true"})
     assert is_flushed(cluster)
-    cluster.set_configs(of_broker(1), {FLUSH: "false"})
+    set_configs(cluster, of_broker(1), {FLUSH: "false"})
     assert (is_flushed(cluster, 1), is_flushed(cluster, 2)) == (False, True)
-    cluster.set_configs(of_topic(), {FLUSH: "true"})
+    set_configs(cluster, of_topic(), {FLUSH: "true"})
     assert is_flushed(cluster, 1)
 
 
@@ -75,11 +76,11 @@ def test_a_topic_promises_flushed_records_only_where_all_its_brokers_do(
 ) -> None:
     cluster.create(assignments=[[1], [2]])
     assert promised(cluster) == DURABILITY_FLUSHED
-    cluster.set_configs(of_broker(3), {FLUSH: "false"})
+    set_configs(cluster, of_broker(3), {FLUSH: "false"})
     assert promised(cluster) == DURABILITY_FLUSHED, "it holds no replica"
     restart(cluster, 2, flush_on_ack="false")
     assert promised(cluster) == DURABILITY_REPLICATED
-    cluster.set_configs(of_topic(), {FLUSH: "true"})
+    set_configs(cluster, of_topic(), {FLUSH: "true"})
     assert promised(cluster) == DURABILITY_FLUSHED
 
 
@@ -103,7 +104,7 @@ def test_after_a_crash_counts_what_the_broker_s_last_life_was_started_with(
 def test_the_cluster_s_setting_decides_who_stays_after_a_crash(
     cluster: ClusterContext, flushed: bool
 ) -> None:
-    cluster.set_configs(OF_CLUSTER, {FLUSH: str(flushed).lower()})
+    set_configs(cluster, OF_CLUSTER, {FLUSH: str(flushed).lower()})
     cluster.create(assignments=[[1]])
     cluster.register(1)
     partition = cluster.partition()
@@ -117,18 +118,18 @@ def test_the_minimum_is_the_lowest_of_the_brokers_that_hold_a_replica(
 ) -> None:
     cluster.create(assignments=[[1, 2, 3]])
     assert minimum(cluster) == 2
-    cluster.set_configs(OF_CLUSTER, {MINIMUM: "3"})
+    set_configs(cluster, OF_CLUSTER, {MINIMUM: "3"})
     assert minimum(cluster) == 3
     restart(cluster, 3, min_insync_replicas="1")
     assert minimum(cluster) == 3, "the cluster's wins over what a broker was started with"
-    cluster.set_configs(of_broker(3), {MINIMUM: "1"})
+    set_configs(cluster, of_broker(3), {MINIMUM: "1"})
     assert minimum(cluster) == 1
-    cluster.set_configs(of_topic(), {MINIMUM: "5"})
+    set_configs(cluster, of_topic(), {MINIMUM: "5"})
     assert minimum(cluster) == 3, "never more than there are replicas"
 
 
 def test_the_cluster_s_minimum_makes_replicas_eligible(cluster: ClusterContext) -> None:
-    cluster.set_configs(OF_CLUSTER, {MINIMUM: "2"})
+    set_configs(cluster, OF_CLUSTER, {MINIMUM: "2"})
     cluster.create(assignments=[[1, 2]])
     cluster.fence(2)
     assert list(cluster.partition().eligible_leader_replicas) == [2]
@@ -140,7 +141,7 @@ def test_an_unclean_election_goes_by_the_broker_that_would_lead(
 ) -> None:
     static = {UNCLEAN: "true"} if level == "start" else {}
     if level != "start":
-        cluster.set_configs(OF_CLUSTER if level == "cluster" else of_broker(2), {UNCLEAN: "true"})
+        set_configs(cluster, OF_CLUSTER if level == "cluster" else of_broker(2), {UNCLEAN: "true"})
     cluster.create(assignments=[[1, 2]], configs={FLUSH: "false", MINIMUM: "1"})
     cluster.fence(1)
     cluster.register(2, static=static)

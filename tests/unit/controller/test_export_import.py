@@ -33,7 +33,8 @@ from ottla_controller.core.record_keys import CLUSTER_KEY
 from ottla_controller.core.result import Result
 from ottla_controller.core.state import ClusterState
 
-from .cluster_context import OF_CLUSTER, ClusterContext, contents, of_broker
+from .alterations import OF_CLUSTER, grow, of_broker, set_configs
+from .cluster_context import ClusterContext, contents
 
 RULES = ImportRules(format_version=1, feature_level=1, cluster_partitions_max=1_000)
 
@@ -46,8 +47,8 @@ def source() -> ClusterContext:
     source.create(partitions=150, replicas=2, configs={"retention.ms": "5"})
     source.create("small", assignments=[[2]])
     source.assign_all()
-    source.set_configs(OF_CLUSTER, {"log.level": "debug"})
-    source.set_configs(of_broker(2), {"segment.ms": "7"})
+    set_configs(source, OF_CLUSTER, {"log.level": "debug"})
+    set_configs(source, of_broker(2), {"segment.ms": "7"})
     return source
 
 
@@ -145,7 +146,7 @@ def test_an_export_begins_with_the_cluster_and_leaves_out_what_nobody_sees(
     source.create("half", partitions=500, stop_after=2)
     source.create("gone")
     source.delete("gone")
-    source.grow(600, stop_after=2)
+    grow(source, 600, stop_after=2)
     records = exported(export(source))
     assert records[0].cluster.cluster_id == source.state.cluster.cluster_id
     assert {each.topic.name for each in records if each.HasField("topic")} == {"flights", "small"}
@@ -239,7 +240,7 @@ def test_while_an_import_is_taken_back_nobody_joins_and_nothing_comes_in(
 def test_a_cluster_that_has_something_takes_nothing_in(source: ClusterContext, what: str) -> None:
     target = ClusterContext()
     if what == "settings":
-        target.set_configs(OF_CLUSTER, {"log.level": "debug"})
+        set_configs(target, OF_CLUSTER, {"log.level": "debug"})
     else:
         target.start_brokers(7)
     if what == "topic":

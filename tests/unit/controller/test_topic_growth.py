@@ -13,6 +13,7 @@ from ottla_controller.core.publication import as_change, snapshot
 from ottla_controller.core.state import ClusterState
 from ottla_controller.core.topic_growth import cohorts, grow_topics
 
+from .alterations import grow
 from .cluster_context import ClusterContext, contents
 
 INVALID = ErrorReason.ERROR_REASON_INVALID_REQUEST
@@ -41,7 +42,7 @@ def seen(state: ClusterState) -> list[int]:
 
 @pytest.mark.parametrize("count", [4, 300])
 def test_watchers_see_a_topic_grow_at_once(cluster: ClusterContext, count: int) -> None:
-    result = cluster.grow(count)
+    result = grow(cluster, count)
     assert (result.name, result.partition_count) == ("flights", count)
     topics = [change.topic for change in cluster.published if change.HasField("topic")]
     assert [(topic.partition_count, topic.version) for topic in topics] == [(count, 2)]
@@ -53,7 +54,7 @@ def test_watchers_see_a_topic_grow_at_once(cluster: ClusterContext, count: int) 
 
 
 def test_every_new_partition_has_a_leader_and_no_directory_yet(cluster: ClusterContext) -> None:
-    cluster.grow(6)
+    grow(cluster, 6)
     for number in range(3, 6):
         partition = cluster.partition(number)
         assert partition.leader_id == partition.replicas[0].node_id == partition.isr[0]
@@ -61,19 +62,19 @@ def test_every_new_partition_has_a_leader_and_no_directory_yet(cluster: ClusterC
 
 
 def test_growing_to_what_there_is_succeeds_and_changes_nothing(cluster: ClusterContext) -> None:
-    cluster.grow(7)
+    grow(cluster, 7)
     before = contents(cluster.state)
     for version in (0, 1):
-        result = cluster.grow(7, expected_version=version)
+        result = grow(cluster, 7, expected_version=version)
         assert (result.partition_count, result.HasField("error")) == (7, False)
     assert contents(cluster.state) == before
 
 
 def test_the_spread_goes_on_where_it_is_thin(cluster: ClusterContext) -> None:
-    cluster.grow(100)
+    grow(cluster, 100)
     assert sorted(Counter(preferred_leaders(cluster)).values()) == [33, 33, 34]
     cluster.start_brokers(4)
-    cluster.grow(120)
+    grow(cluster, 120)
     counts = Counter(preferred_leaders(cluster))
     assert (counts[4], sorted(counts.values())) == (20, [20, 33, 33, 34])
 
@@ -82,7 +83,7 @@ def test_followers_are_spread_over_racks_as_when_a_topic_is_made() -> None:
     cluster = ClusterContext()
     cluster.start_brokers(1, 2, 3, 4, rack_of={1: "a", 2: "a", 3: "b", 4: "b"})
     cluster.create(partitions=4, replicas=2)
-    cluster.grow(12)
+    grow(cluster, 12)
     for number in range(12):
         racks = {cluster.broker(each.node_id).rack for each in cluster.partition(number).replicas}
         assert racks == {"a", "b"}
@@ -99,10 +100,10 @@ def test_placement_goes_on_from_any_uneven_beginning() -> None:
 
 
 def test_explicit_assignments_are_for_the_new_ones_alone(cluster: ClusterContext) -> None:
-    assert cluster.grow(5, assignments=[[2], [2]]).partition_count == 5
+    assert grow(cluster, 5, assignments=[[2], [2]]).partition_count == 5
     assert preferred_leaders(cluster)[3:] == [2, 2]
-    assert not cluster.grow(5, assignments=[[2], [2]]).HasField("error"), "as asked for"
-    assert cluster.grow(5, assignments=[[2], [1]]).error.reason == INVALID, "they are elsewhere"
+    assert not grow(cluster, 5, assignments=[[2], [2]]).HasField("error"), "as asked for"
+    assert grow(cluster, 5, assignments=[[2], [1]]).error.reason == INVALID, "they are elsewhere"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_what_cannot_be_says_why(
     cluster: ClusterContext, count: int, assignments: list[list[int]], problem: str
 ) -> None:
     before = contents(cluster.state)
-    result = cluster.grow(count, assignments=assignments)
+    result = grow(cluster, count, assignments=assignments)
     assert (result.name, result.error.reason) == ("flights", INVALID)
     assert problem in result.error.message
     assert contents(cluster.state) == before
@@ -130,7 +131,7 @@ def test_a_broker_twice_in_one_assignment_is_refused() -> None:
     cluster = ClusterContext()
     cluster.start_brokers(1, 2)
     cluster.create(partitions=1, replicas=2)
-    assert "names each broker once" in cluster.grow(2, assignments=[[1, 1]]).error.message
+    assert "names each broker once" in grow(cluster, 2, assignments=[[1, 1]]).error.message
 
 
 def test_the_cluster_s_limit_counts_what_the_request_adds_before(cluster: ClusterContext) -> None:
@@ -148,27 +149,27 @@ def test_the_cluster_s_limit_counts_what_the_request_adds_before(cluster: Cluste
 
 
 def test_a_version_that_is_not_expected_is_a_conflict(cluster: ClusterContext) -> None:
-    assert cluster.grow(4, expected_version=7).error.reason == CONFLICT
-    assert not cluster.grow(4, expected_version=1).HasField("error")
+    assert grow(cluster, 4, expected_version=7).error.reason == CONFLICT
+    assert not grow(cluster, 4, expected_version=1).HasField("error")
     assert cluster.topic().version == 2
 
 
 def test_checking_alone_writes_nothing(cluster: ClusterContext) -> None:
     before = contents(cluster.state)
-    assert cluster.grow(9, validate_only=True).partition_count == 9
+    assert grow(cluster, 9, validate_only=True).partition_count == 9
     assert contents(cluster.state) == before
 
 
 def test_topics_of_the_cluster_itself_never_grow(cluster: ClusterContext) -> None:
     cluster.create("__consumer_offsets", partitions=1)
-    result = cluster.grow(2, name="__consumer_offsets")
+    result = grow(cluster, 2, name="__consumer_offsets")
     assert result.error.reason == ErrorReason.ERROR_REASON_INVALID_TOPIC
 
 
 def test_without_an_active_broker_nothing_grows_yet(cluster: ClusterContext) -> None:
     for node_id in (1, 2, 3):
         cluster.fence(node_id)
-    reason = cluster.grow(4).error.reason
+    reason = grow(cluster, 4).error.reason
     assert reason == ErrorReason.ERROR_REASON_NOT_ENOUGH_REPLICAS
 
 
@@ -177,7 +178,7 @@ def test_a_growth_cut_off_anywhere_is_not_seen_and_swept(
     cluster: ClusterContext, transactions: int
 ) -> None:
     before = contents(cluster.state)
-    cluster.grow(600, stop_after=transactions)
+    grow(cluster, 600, stop_after=transactions)
     assert cluster.published == []
     successor = cluster.restarted()
     for state in (cluster.state, successor):
@@ -190,15 +191,15 @@ def test_a_growth_cut_off_anywhere_is_not_seen_and_swept(
 
 
 def test_five_transactions_hold_what_a_large_growth_writes(cluster: ClusterContext) -> None:
-    cluster.grow(600, stop_after=5)
+    grow(cluster, 600, stop_after=5)
     assert seen(cluster.state) == list(range(600))
 
 
 def test_a_growth_after_one_that_was_cut_off_does_not_wait_for_the_sweep(
     cluster: ClusterContext,
 ) -> None:
-    cluster.grow(600, stop_after=3)
-    assert not cluster.grow(100).HasField("error")
+    grow(cluster, 600, stop_after=3)
+    assert not grow(cluster, 100).HasField("error")
     assert seen(cluster.state) == list(range(100))
     while cluster.sweep():
         pass
@@ -209,7 +210,7 @@ def test_a_growth_after_one_that_was_cut_off_does_not_wait_for_the_sweep(
 def test_a_topic_deleted_while_something_of_its_growth_is_left_goes_whole(
     cluster: ClusterContext,
 ) -> None:
-    cluster.grow(600, stop_after=3)
+    grow(cluster, 600, stop_after=3)
     cluster.delete("flights")
     while cluster.sweep():
         pass

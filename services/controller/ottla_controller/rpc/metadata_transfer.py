@@ -6,6 +6,7 @@ written are the core's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
@@ -22,6 +23,8 @@ from ottla_controller.core.import_stream import ImportRules, ImportStream
 from ottla_controller.core.import_writing import import_metadata, refuse_while_importing
 
 _RETRY_AFTER_MS: Final = 1_000
+_PIECE_BYTES: Final = 65_536
+"""Taken apart and checked at a time."""
 
 
 class MetadataTransfer:
@@ -65,7 +68,10 @@ class MetadataTransfer:
         try:
             stream = ImportStream(self._rules)
             async for request in requests:
-                stream.feed(request.chunk)
+                for begin in range(0, len(request.chunk), _PIECE_BYTES):
+                    stream.feed(request.chunk[begin : begin + _PIECE_BYTES])
+                    # Others have their turn: a chunk takes a third of a second.
+                    await asyncio.sleep(0)
             stream.finish()
             handler = partial(import_metadata, exported=stream.state)
             written = await self._controller.term().write(handler)
