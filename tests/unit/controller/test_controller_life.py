@@ -10,7 +10,12 @@ from structlog.testing import capture_logs
 
 from kit.clock import ManualClock, settle
 from ottla.api.admin.v1.admin_pb2 import NewTopic, TopicRef
-from ottla.protocol.errors import ClusterMismatch, DuplicateNodeId, NotController, OutcomeUnknown
+from ottla.protocol.errors import (
+    ClusterMismatch,
+    DuplicateNodeId,
+    MetadataStoreUnavailable,
+    OutcomeUnknown,
+)
 from ottla_controller.control.controller import ControlTimes, check_cluster
 from ottla_controller.core.topic_creation import Creation, create_topics
 from ottla_controller.core.topic_deletion import delete_topics
@@ -187,7 +192,7 @@ async def test_a_controller_whose_store_is_silent_gives_up_and_comes_back() -> N
         context.store.unavailable = True
         await context.advance(4_000)
         assert context.controller.active_epoch == 0
-        with pytest.raises(NotController):
+        with pytest.raises(MetadataStoreUnavailable, match="no controller leads: .* not answer"):
             context.controller.term()
         context.store.unavailable = False
         await context.advance(3_000)

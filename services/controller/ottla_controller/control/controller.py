@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ from ottla.internal.controller.v1.controller_pb2 import MetadataChange
 from ottla.protocol.errors import (
     ClusterMismatch,
     DuplicateNodeId,
+    MetadataStoreUnavailable,
     NotController,
     OttlaError,
     UnsupportedVersion,
@@ -34,7 +36,8 @@ from ottla_controller.control.term import Term, log_restored
 from ottla_controller.control.timed_wait import done_by
 from ottla_controller.control.write_queue import term_over, went_back
 from ottla_controller.core.controllers import active_controller
-from ottla_controller.core.generations import Position, StoreFacts, settle_generation
+from ottla_controller.core.generations import Position, StoreFacts, has_lost, settle_generation
+from ottla_controller.core.record_keys import CLUSTER_KEY
 from ottla_controller.core.result import Put, Result
 from ottla_controller.core.state import ClusterState
 from ottla_controller.setbacks import STORE_FAILURES, Setbacks
@@ -86,6 +89,7 @@ class Controller:
         self._on_setback = on_setback
         self._setbacks = Setbacks()
         self._failure_count = 0
+        self._store_failure = ""
         self._lease: HeldLease | None = None
         self._term: Term | None = None
         self._changed = asyncio.Event()
@@ -112,10 +116,20 @@ class Controller:
         return None if record is None or record.node_id == self.identity.node_id else record
 
     def term(self) -> Term:
-        """The term that runs; raises `NotController` with the active one's address if none does."""
-        if not self.active_epoch or self._term is None:
-            raise term_over(self.active())
-        return self._term
+        """The term that runs.
+
+        Raises:
+            NotController: none does; it tells where the active controller is, if one is known.
+            MetadataStoreUnavailable: nobody leads, as far as is known, for want of a store.
+        """
+        if self.active_epoch and self._term is not None:
+            return self._term
+        active = self.active()
+        if active is None and self._store_failure:
+            raise MetadataStoreUnavailable(
+                f"no controller leads: {self._store_failure}", retry_after_ms=_RETRY_MS
+            )
+        raise term_over(active)
 
     def resign(self) -> None:
         """Ends in good order: the write at hand is finished, then others may lead, `run` ends."""
@@ -157,6 +171,8 @@ class Controller:
             _logger.info("controller.resigned")
         except* _LOST as lost:
             reasons = "; ".join(str(error) for error in lost.exceptions)
+            from_store = lost.subgroup(STORE_FAILURES)
+            self._store_failure = reasons if from_store else ""
             self._setbacks.met("controller.term_ended", reasons)
             self._on_setback(reasons)
         except* _REFUSED as refusals:
@@ -177,6 +193,7 @@ class Controller:
             setbacks=self._setbacks,
         )
         self._lease = lease
+        self._store_failure = ""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(lease.keep(), name="controller-lease")
@@ -184,6 +201,7 @@ class Controller:
                 group.create_task(self._check_changes(), name="controller-checks")
                 group.create_task(self._until_resigned(), name="controller-resignation")
                 standing = Standing(self.store, self.image, self.identity, clock=self._clock)
+                group.create_task(standing.share_losses(), name="controller-losses")
                 await standing.announce(lease.lease_id, on_setback=self._on_setback)
                 self._note_use()
                 leadership = await campaign(
@@ -281,9 +299,34 @@ class Controller:
             except STORE_FAILURES as error:
                 _logger.warning("metadata_store.compaction_failed", **{fields.ERROR: str(error)})
 
+    async def look_into(self, seen: Position) -> None:
+        """A broker has seen this of the metadata; the store may turn out to have lost it."""
+        state = self.image.state
+        if seen <= (state.cluster.generation, state.revision):
+            return
+        with suppress(*STORE_FAILURES):
+            # From the store itself: this image may be behind the active controller's.
+            page = await self.store.read(CLUSTER_KEY, limit=1)
+            facts = StoreFacts(self.store.store_id, page.revision)
+            records = [ClusterRecord.FromString(item.value) for item in page.items]
+            if records and has_lost(records[0], facts, seen):
+                self.image.note_lost(seen)
+                self._take_losses()
+
+    def _take_losses(self) -> None:
+        """Other controllers may know of a loss; one that leads does what follows from it."""
+        state = self.image.state
+        told = max((each.lost_generation for each in state.controllers.values()), default=0)
+        if told >= state.cluster.generation > 0:
+            self.image.note_lost(Position(told, 0))
+        if self._term is not None and self.image.has_lost(state):
+            self._term.note_lost()
+
     def _published(self, changes: Sequence[MetadataChange] | None) -> None:
         if self._term is not None and changes:
             self._term.note_published()
+        if changes is None or any(change.HasField("controller") for change in changes):
+            self._take_losses()
         if changes is None or any(change.HasField("cluster") for change in changes):
             self._changed.set()
         self._note_use()

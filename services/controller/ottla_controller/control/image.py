@@ -16,7 +16,7 @@ from typing import Final
 from ottla.api.cluster.v1.cluster_pb2 import MetadataVersion
 from ottla.internal.controller.v1.controller_pb2 import MetadataChange
 from ottla.protocol.errors import OttlaError, OutcomeUnknown
-from ottla_controller.core.generations import NOWHERE, Position
+from ottla_controller.core.generations import NOWHERE, Position, is_elsewhere
 from ottla_controller.core.publication import replay_and_publish
 from ottla_controller.core.record_keys import RECORDS_PREFIX, Record, parse_record
 from ottla_controller.core.state import ClusterState
@@ -51,7 +51,9 @@ class ClusterImage:
         """The last revision that changed what watchers see."""
         self.seen = NOWHERE
         """The latest position of the store that this process has ever seen."""
-        self._lost_generation = 0
+        self.lost_generation = 0
+        """Of which it is known that the store has lost something."""
+        self.loss_noted = asyncio.Event()
         self._is_believed = asyncio.Event()
         self._is_believed.set()
         self._is_doubted = asyncio.Event()
@@ -112,7 +114,7 @@ class ClusterImage:
 
     def note_restored(self) -> None:
         """The store holds a backup: nothing that stands on the image may go on."""
-        self._lost_generation = self.seen.generation
+        self.note_lost(self.seen)
         self._is_believed.clear()
         self._is_doubted.set()
         waiters, self._waiters = self._waiters, []
@@ -120,6 +122,13 @@ class ClusterImage:
             if not applied.done():
                 applied.set_exception(OutcomeUnknown("the metadata store was restored meanwhile"))
         self._tell(None)
+
+    def note_lost(self, seen: Position) -> None:
+        """Somebody has seen what the store does not lead up to."""
+        self.seen = max(self.seen, seen)
+        if seen.generation > self.lost_generation:
+            self.lost_generation = seen.generation
+            self.loss_noted.set()
 
     async def believe_again(self) -> None:
         """Takes the store on as it is now. Nobody acts on what it was any more.
@@ -133,7 +142,13 @@ class ClusterImage:
 
     def has_lost(self, state: ClusterState) -> bool:
         """Whether this process saw the store lose something of the generation it is still in."""
-        return state.cluster.generation <= self._lost_generation
+        return state.cluster.generation <= self.lost_generation
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it may be shown: the generation is of this store and of nothing that was lost."""
+        moved = is_elsewhere(self.state.cluster, self._store.store_id)
+        return not moved and not self.has_lost(self.state) and self.is_believed
 
     def _note_seen(self) -> None:
         self.seen = max(self.seen, Position(self.state.cluster.generation, self.state.revision))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ottla.protocol.errors import NotController
+from ottla.protocol.errors import MetadataStoreUnavailable, NotController
 from ottla_controller.setbacks import STORE_FAILURES, Setbacks
 from ottla_controller.store.interface import MetadataStore
 from ottla_runtime.clock import Clock
@@ -31,6 +31,7 @@ class HeldLease:
         self._deadline_ms = granted_ms + ttl_ms
         self._clock = clock
         self._setbacks = setbacks
+        self._failure = ""
 
     @classmethod
     async def granted(
@@ -54,18 +55,28 @@ class HeldLease:
             try:
                 await self._store.keep_lease_alive(self.lease_id)
             except STORE_FAILURES as error:
+                self._failure = str(error)
                 self._setbacks.met("controller.lease_not_kept", str(error))
             else:
+                self._failure = ""
                 if self.is_held():  # what was lost in between stays lost
                     self._deadline_ms = max(self._deadline_ms, sent_ms + self._ttl_ms)
                 self._setbacks.over("controller.lease_not_kept")
             await self._clock.sleep_until(sent_ms + self._ttl_ms // _KEEPS_PER_TTL)
 
     async def until_lost(self) -> None:
-        """Wait for the deadline to pass; always ends by raising `NotController`."""
+        """Wait for the deadline to pass; always ends by raising.
+
+        Raises:
+            MetadataStoreUnavailable: the store did not answer in time.
+            NotController: the lease was not asked for in time, as by a process that was stopped.
+        """
         while self.is_held():
             await self._clock.sleep_until(self._deadline_ms)
-        raise NotController("the lease of this controller's term was lost")
+        message = "the lease of this controller was lost"
+        if self._failure:
+            raise MetadataStoreUnavailable(f"{message}: {self._failure}")
+        raise NotController(message)
 
     async def give_up(self) -> None:
         """Let others lead at once; where the store does not answer, the lease's time does it."""

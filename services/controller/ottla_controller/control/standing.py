@@ -40,10 +40,13 @@ class ControllerIdentity:
     cluster_id_given: bool
     """Whether somebody said so; else any cluster will do."""
 
-    def record(self, *, controller_epoch: int = 0) -> ControllerRecord:
+    def record(self, *, controller_epoch: int = 0, lost_generation: int = 0) -> ControllerRecord:
         """What others learn of it; with the epoch of its term while it leads."""
         return ControllerRecord(
-            node_id=self.node_id, endpoints=self.endpoints, controller_epoch=controller_epoch
+            node_id=self.node_id,
+            endpoints=self.endpoints,
+            controller_epoch=controller_epoch,
+            lost_generation=lost_generation,
         )
 
 
@@ -63,6 +66,8 @@ class Standing:
         self._identity = identity
         self._clock = clock
         self._lease_id = NO_LEASE
+        self._is_announced = False
+        self._epoch = 0
 
     async def announce(self, lease_id: int, *, on_setback: Callable[[str], None]) -> None:
         """Says where this controller is reached, until its lease ends.
@@ -72,7 +77,7 @@ class Standing:
             MetadataStoreUnavailable, OutcomeUnknown, LeaseLostError: it could not be said.
         """
         self._lease_id = lease_id
-        write = self._write(self._identity.record())
+        write = self._write(self._record())
         unused = CreateRevisionIs(write.key, 0)
         deadline_ms = self._clock.monotonic_ms() + NAMESAKE_WAIT_MS
         while not (await self._store.transact([unused], [write])).succeeded:
@@ -81,6 +86,16 @@ class Standing:
                 raise DuplicateNodeId(f"{message}; give each controller a node.id of its own")
             on_setback(f"{message}, or this one's last life has not timed out yet")
             await self._clock.sleep_until(self._clock.monotonic_ms() + _LOOK_MS)
+            write = self._write(self._record())
+        self._is_announced = True
+
+    async def share_losses(self) -> None:
+        """Tells whoever leads that the store has lost something. Until cancelled."""
+        while True:
+            await self._image.loss_noted.wait()
+            self._image.loss_noted.clear()
+            if self._is_announced:
+                await self._store.transact([], [self._write(self._record())])
 
     async def catch_up(self, leadership: Leadership) -> int:
         """Returns once the image shows everything that was written before this term.
@@ -89,7 +104,7 @@ class Standing:
         store does.
         """
         known = self._image.state.revision
-        revision = await self._put(leadership, self._identity.record())
+        revision = await self._put(leadership, self._record())
         if revision <= known:
             self._image.note_restored()
             raise went_back()
@@ -99,8 +114,13 @@ class Standing:
 
     async def announce_term(self, leadership: Leadership) -> None:
         """Says that this controller is the active one. Raises as `catch_up`."""
-        record = self._identity.record(controller_epoch=leadership.epoch)
-        await self._image.wait_applied(await self._put(leadership, record))
+        self._epoch = leadership.epoch
+        await self._image.wait_applied(await self._put(leadership, self._record()))
+
+    def _record(self) -> ControllerRecord:
+        return self._identity.record(
+            controller_epoch=self._epoch, lost_generation=self._image.lost_generation
+        )
 
     async def _put(self, leadership: Leadership, record: ControllerRecord) -> int:
         done = await self._store.transact([leadership.compare()], [self._write(record)])

@@ -120,6 +120,10 @@ class Term:
             self._told = position
             self._was_told.set()
 
+    def note_lost(self) -> None:
+        """The image tells of a loss."""
+        self._was_told.set()
+
     async def run_restore_checks(self) -> None:
         """Settles the generation where brokers have seen more than the store has. Until cancelled.
 
@@ -154,7 +158,9 @@ class Term:
         facts = StoreFacts(self._store.store_id, page.revision)
 
         def handler(state: ClusterState) -> Result[bool]:
-            lost = request is not None and registration_was_lost(state, request)
+            lost = self._image.has_lost(state) or (
+                request is not None and registration_was_lost(state, request)
+            )
             return settle_generation(state, store=facts, seen=told, lost=lost)
 
         if (await self.write(handler, urgent=True)).response:

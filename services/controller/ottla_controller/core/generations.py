@@ -37,9 +37,14 @@ class StoreFacts:
     """Its latest revision, no older than the question."""
 
 
-def has_lost(state: ClusterState, store: StoreFacts, seen: Position) -> bool:
+def is_elsewhere(cluster: ClusterRecord, store_id: str) -> bool:
+    """Whether the records were written into another store than the one that holds them now."""
+    return bool(cluster.store_id and store_id) and cluster.store_id != store_id
+
+
+def has_lost(cluster: ClusterRecord, store: StoreFacts, seen: Position) -> bool:
     """Whether somebody has seen what these records do not lead up to."""
-    generation = state.cluster.generation
+    generation = cluster.generation
     return seen.generation > generation or (
         seen.generation == generation and seen.revision > store.revision
     )
@@ -60,8 +65,8 @@ def settle_generation(
     """
     before = state.cluster
     assert before.cluster_id, "there is a cluster"
-    moved = bool(before.store_id and store.store_id) and before.store_id != store.store_id
-    restored = moved or lost or has_lost(state, store, seen)
+    moved = is_elsewhere(before, store.store_id)
+    restored = moved or lost or has_lost(before, store, seen)
     store_id = store.store_id or before.store_id
     if not restored and store_id == before.store_id:
         return Result(False)

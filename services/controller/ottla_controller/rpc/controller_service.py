@@ -15,11 +15,12 @@ from typing import Any, Final
 import grpc
 
 from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
-from ottla.protocol.errors import Draining, TooManyConnections
+from ottla.protocol.errors import Draining, MetadataStoreUnavailable, TooManyConnections
 from ottla_controller.control.controller import Controller
 from ottla_controller.control.feed import Chunk, Delta, MetadataFeed, cut_records
 from ottla_controller.core.controllers import active_controller
 from ottla_controller.core.directories import assign_directories
+from ottla_controller.core.generations import Position
 from ottla_controller.core.isr_changes import alter_partitions
 from ottla_controller.core.leader_epoch_floors import raise_leader_epochs
 
@@ -113,6 +114,9 @@ class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
                 f"{self._watchers_max} services follow the metadata already",
                 retry_after_ms=_RETRY_AFTER_MS,
             )
+        if request.HasField("from_version"):
+            seen = request.from_version
+            await self._controller.look_into(Position(seen.generation, seen.revision))
         watcher = _Watcher(context, self._controller)
         resume = request.HasField("from_version") and self._feed.can_resume(request.from_version)
         moved = self._feed.join()
@@ -127,6 +131,9 @@ class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
         while True:
             if self._draining.is_set():
                 raise Draining("the controller shuts down")
+            if not self._controller.image.is_settled:
+                # Of a store that was restored, nothing is shown before its generation has begun.
+                raise MetadataStoreUnavailable("the metadata was restored; its generation begins")
             moved.clear()
             deltas = None if revision is None else self._feed.after(revision)
             if deltas is None:

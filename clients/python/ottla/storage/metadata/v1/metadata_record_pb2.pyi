@@ -395,10 +395,13 @@ class ControllerRecord(google.protobuf.message.Message):
     NODE_ID_FIELD_NUMBER: builtins.int
     ENDPOINTS_FIELD_NUMBER: builtins.int
     CONTROLLER_EPOCH_FIELD_NUMBER: builtins.int
+    LOST_GENERATION_FIELD_NUMBER: builtins.int
     node_id: builtins.int
     """Unique among controllers."""
     controller_epoch: builtins.int
     """Epoch of the term in which it is the active one; zero while it stands by."""
+    lost_generation: builtins.int
+    """Generation of which it knows that the store has lost something; zero: of none."""
     @property
     def endpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ottla.api.cluster.v1.cluster_pb2.Endpoint]:
         """Where it can be reached."""
@@ -409,8 +412,9 @@ class ControllerRecord(google.protobuf.message.Message):
         node_id: builtins.int = ...,
         endpoints: collections.abc.Iterable[ottla.api.cluster.v1.cluster_pb2.Endpoint] | None = ...,
         controller_epoch: builtins.int = ...,
+        lost_generation: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["controller_epoch", b"controller_epoch", "endpoints", b"endpoints", "node_id", b"node_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["controller_epoch", b"controller_epoch", "endpoints", b"endpoints", "lost_generation", b"lost_generation", "node_id", b"node_id"]) -> None: ...
 
 Global___ControllerRecord: typing_extensions.TypeAlias = ControllerRecord
 
