@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 from google.rpc import code_pb2
 
 from ottla.api.error.v1 import error_pb2
+from ottla.client.rpc_errors import TransportFailed
+from ottla.protocol.batch import BatchIncomplete
 from ottla.protocol.errors import (
     BufferFull,
     CorruptBatch,
+    FieldError,
+    InvalidRequest,
     NotLeader,
     OttlaError,
     StatusCode,
@@ -134,3 +141,23 @@ def test_unknown_reason_is_retriable_by_its_status(status: StatusCode) -> None:
     assert error_class("NEWER") is UnknownReason
     assert (error.reason, error.status) == ("NEWER", status)
     assert error.retriable is (status.name in {"ABORTED", "UNAVAILABLE"})
+
+
+MADE = [
+    NotLeader("elsewhere", metadata={"topic": "t", "partition": 3}, retry_after_ms=7),
+    InvalidRequest("bad", field_errors=[FieldError("topics[0].name", "empty")]),
+    UnknownReason("?", reason="NEWER", status=StatusCode.ABORTED),
+    BatchIncomplete(size_needed=9, size_present=3),
+    TransportFailed("gone"),
+]
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_errors_cross_processes_and_are_copied_whole(error: OttlaError) -> None:
+    error.add_note("told to somebody")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (type(again), str(again), again.args) == (type(error), str(error), error.args)
+        assert again.__dict__ == error.__dict__
+        assert (again.reason, again.status) == (error.reason, error.status)
+        with pytest.raises(TypeError):
+            again.metadata["topic"] = "another"  # type: ignore[index]  # wrong on purpose

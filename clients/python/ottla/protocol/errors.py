@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 LEADER_KEYS: Final = ("leader_id", "leader_host", "leader_port", "leader_epoch")
 OWNER_KEYS: Final = ("owner_host", "owner_port")
@@ -108,6 +108,10 @@ class OttlaError(Exception):
         self.retry_after_ms = retry_after_ms
         self.field_errors = tuple(field_errors)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copied and pickled whole, as worker processes do, however its class is made."""
+        return _again, (type(self), self.args, self.__dict__ | {"metadata": dict(self.metadata)})
+
     @property
     def topic(self) -> str | None:
         """The topic it is about, where there is one."""
@@ -122,6 +126,14 @@ class OttlaError(Exception):
 
 
 _CLASSES: dict[str, type[OttlaError]] = {}
+
+
+def _again(
+    kind: type[OttlaError], args: tuple[object, ...], details: Mapping[str, Any]
+) -> OttlaError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(details, metadata=MappingProxyType(details["metadata"]))
+    return error
 
 
 def error_class(reason: str) -> type[OttlaError]:
