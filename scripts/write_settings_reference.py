@@ -143,7 +143,7 @@ _TOPICS = """
 
 Set when a topic is created (`ottla topics create NAME --config retention.ms=…`). A topic's own
 value wins over a broker's dynamic one, that over the cluster's, that over the broker's static
-value below.
+value below ([altering](altering.md)).
 
 | setting | value | default | bounds | meaning |
 |---|---|---|---|---|
