@@ -6,6 +6,7 @@ described by `replica_table`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
@@ -25,7 +26,7 @@ _TOKEN_PARTS: Final = 4
 Directory = admin_pb2.LogDirectoryDescription
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class DirectoryPlace:
     """Where a page begins: the number of a directory by path, and a replica in it."""
 
@@ -125,27 +126,25 @@ def directories_page(
         room.size -= shown.ByteSize()
         page.append(shown)
         first = place if number == place.directory else DirectoryPlace(number)
-        for at, replica in _replicas_from(directory, first):
+        for replica in _replicas_from(directory, first):
             message = _replica(replica, is_online=directory.online)
             if not room.take(message.ByteSize()):
-                return page, at.token()
+                return page, DirectoryPlace(number, *_order(replica)).token()
             shown.replicas.append(message)
     return page, ""
 
 
 def _replicas_from(
     directory: DirectoryDescription, first: DirectoryPlace
-) -> list[tuple[DirectoryPlace, ReplicaDescription]]:
-    places = (
-        (
-            DirectoryPlace(
-                first.directory, replica.topic, replica.partition, bytes(replica.topic_id)
-            ),
-            replica,
-        )
-        for replica in directory.replicas
-    )
-    return sorted((each for each in places if each[0] >= first), key=lambda each: each[0])
+) -> list[ReplicaDescription]:
+    """From a place on, in order; a broker may have tens of thousands, so keys are plain tuples."""
+    begin = first.topic, first.partition, first.topic_id
+    ordered = sorted(directory.replicas, key=_order)
+    return ordered[bisect_left(ordered, begin, key=_order) :]
+
+
+def _order(replica: ReplicaDescription) -> tuple[str, int, bytes]:
+    return replica.topic, replica.partition, replica.topic_id
 
 
 def _head(directory: DirectoryDescription, *, node_id: int) -> Directory:
