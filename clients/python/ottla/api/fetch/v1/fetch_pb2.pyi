@@ -333,9 +333,9 @@ class Subscribe(google.protobuf.message.Message):
     subscription_id: builtins.int
     """Chosen by the client, unique in the session; names the subscription from here on."""
     topic: builtins.str
-    """The topic's name, for errors and logs."""
+    """The topic's name, by which the partition is found."""
     topic_id: builtins.bytes
-    """The topic's id."""
+    """The topic's id; a mismatch is UNKNOWN_TOPIC_OR_PARTITION. Empty: not checked."""
     partition: builtins.int
     """The partition."""
     last_read_leader_epoch: builtins.int

@@ -315,7 +315,7 @@ class WatchMetadataResponse(google.protobuf.message.Message):
     """Nothing happened for 15 s; 45 s without any message mean the stream is broken."""
     @property
     def version(self) -> ottla.api.cluster.v1.cluster_pb2.MetadataVersion:
-        """What has been sent so far shows this version."""
+        """What has been sent so far shows this version; of a snapshot, once it is complete."""
 
     @property
     def brokers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BrokerInfo]:

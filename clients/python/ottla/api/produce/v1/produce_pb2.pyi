@@ -203,9 +203,9 @@ class ProduceRequest(google.protobuf.message.Message):
     correlation_id: builtins.int
     """Chosen by the client; its answer carries the same."""
     topic: builtins.str
-    """The topic's name, for errors and logs."""
+    """The topic's name, by which the partition is found."""
     topic_id: builtins.bytes
-    """The topic's id; a mismatch is UNKNOWN_TOPIC_OR_PARTITION."""
+    """The topic's id; a mismatch is UNKNOWN_TOPIC_OR_PARTITION. Empty: not checked."""
     partition: builtins.int
     """The partition."""
     leader_epoch: builtins.int
