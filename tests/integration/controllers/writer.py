@@ -6,6 +6,7 @@ Whatever was acknowledged has to be there in the end, and what is there must hav
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -48,8 +49,7 @@ class Ledger:
     @property
     def longest_gap_seconds(self) -> float:
         """Between two acknowledgements that follow each other."""
-        times = self.acknowledged_at
-        return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+        return max((b - a for a, b in itertools.pairwise(self.acknowledged_at)), default=0.0)
 
 
 async def write(client: Client, ledger: Ledger) -> None:

@@ -192,7 +192,7 @@ async def test_a_controller_whose_store_is_silent_gives_up_and_comes_back() -> N
         context.store.unavailable = True
         await context.advance(4_000)
         assert context.controller.active_epoch == 0
-        with pytest.raises(MetadataStoreUnavailable, match="no controller leads: .* not answer"):
+        with pytest.raises(MetadataStoreUnavailable, match=r"no controller leads: .* not answer"):
             context.controller.term()
         context.store.unavailable = False
         await context.advance(3_000)

@@ -42,7 +42,7 @@ from ottla_controller.core.result import Put, Result
 from ottla_controller.core.state import ClusterState
 from ottla_controller.setbacks import STORE_FAILURES, Setbacks
 from ottla_controller.store.election import Leadership, campaign
-from ottla_controller.store.interface import CompactedError, MetadataStore
+from ottla_controller.store.interface import CompactedError, MetadataStore, StoreRestoredError
 from ottla_runtime import fields
 from ottla_runtime.clock import Clock
 from ottla_runtime.failures import StartError
@@ -173,6 +173,8 @@ class Controller:
             reasons = "; ".join(str(error) for error in lost.exceptions)
             from_store = lost.subgroup(STORE_FAILURES)
             self._store_failure = reasons if from_store else ""
+            if lost.subgroup(StoreRestoredError) and self.image.is_believed:
+                self.image.note_restored()
             self._setbacks.met("controller.term_ended", reasons)
             self._on_setback(reasons)
         except* _REFUSED as refusals:

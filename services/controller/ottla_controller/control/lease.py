@@ -12,7 +12,7 @@ from typing import Final
 
 from ottla.protocol.errors import MetadataStoreUnavailable, NotController
 from ottla_controller.setbacks import STORE_FAILURES, Setbacks
-from ottla_controller.store.interface import MetadataStore
+from ottla_controller.store.interface import MetadataStore, StoreRestoredError
 from ottla_runtime.clock import Clock
 
 _KEEPS_PER_TTL: Final = 4
@@ -49,11 +49,18 @@ class HeldLease:
         return self._clock.monotonic_ms() < self._deadline_ms
 
     async def keep(self) -> None:
-        """Keep the lease alive until cancelled. Raises LeaseLostError: the store ended it."""
+        """Keep the lease alive until cancelled.
+
+        Raises:
+            LeaseLostError: the store ended it.
+            StoreRestoredError: the store holds a backup; nothing is to be kept in it.
+        """
         while True:
             sent_ms = self._clock.monotonic_ms()
             try:
                 await self._store.keep_lease_alive(self.lease_id)
+            except StoreRestoredError:
+                raise
             except STORE_FAILURES as error:
                 self._failure = str(error)
                 self._setbacks.met("controller.lease_not_kept", str(error))
