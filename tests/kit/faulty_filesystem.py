@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ottla_broker.storage.filesystem import Bytes, Entry, OsFilesystem, Usage
+from ottla_broker.storage.filesystem import Bytes, Descriptors, Entry, OsFilesystem, Usage
 
 Torn = Callable[[bytes, bytes], bytes]
 """`torn(durable, current)`: what the disk holds of a file after the plug was pulled."""
@@ -39,6 +39,7 @@ class FaultyFilesystem:
         self.failing_under: Path | None = None
         self.write_size_max: int | None = None
         self.is_cold = False
+        self.descriptors_left: Descriptors | None = None
         self.calls: list[str] = []
         self._open: dict[int, Path] = {}
         self._ids: dict[int, int] = {}
@@ -187,6 +188,9 @@ class FaultyFilesystem:
 
     def usage(self, path: Path) -> Usage:
         return self._real.usage(path)
+
+    def descriptors(self) -> Descriptors:
+        return self.descriptors_left or self._real.descriptors()
 
     # -- the plug ----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from ottla.protocol.ids import TopicId
 from ottla_broker.core.append_checks import Acks
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.core.log_events import AppendRefusedFull, DirectoryFailed
+from ottla_broker.storage.filesystem import Descriptors
 
 
 async def test_full_disk_refuses_appends_and_serves_reads(context: StorageContext) -> None:
@@ -230,6 +231,37 @@ async def test_want_of_descriptors_fails_the_call_and_not_the_directory(
         assert await partition.delete_records(1) == 1
         assert await values_of(partition) == values[1:]
         assert context.seen(DirectoryFailed) == []
+
+
+async def test_new_logs_leave_descriptors_for_all_else(context: StorageContext) -> None:
+    async with context.opened() as table:
+        partition = await context.leader(table)
+        context.filesystem.descriptors_left = Descriptors(limit=1_000, left=251)
+        new = [context.create(table, number) for number in (1, 2, 3)]
+        made = await asyncio.gather(*new, return_exceptions=True)
+        refused = [each for each in made if isinstance(each, StorageFull)]
+        assert len(refused) >= 2
+        assert "raise the limit" in refused[0].message
+        await partition.append([make_batch(b"a")], acks=Acks.ALL)
+        context.filesystem.descriptors_left = Descriptors(limit=1_000, left=500)
+        for number in (1, 2, 3):
+            if table.find("topic", number) is None:
+                await context.create(table, number)
+        assert len(table.partitions()) == 4
+        assert context.seen(DirectoryFailed) == []
+
+
+async def test_more_logs_than_files_may_be_open_are_not_begun_with(context: StorageContext) -> None:
+    async with context.opened() as table:
+        for number in range(3):
+            await context.leader(table, number)
+    context.filesystem.descriptors_left = Descriptors(limit=1_000, left=2)
+    with pytest.raises(StorageOffline, match=r"has 3 partitions.*raise the limit"):
+        async with context.opened():
+            pass
+    context.filesystem.descriptors_left = None
+    async with context.opened() as table:
+        assert len(table.partitions()) == 3
 
 
 async def test_flush_that_lacks_a_descriptor_is_made_up_for(context: StorageContext) -> None:

@@ -12,7 +12,13 @@ import pytest
 from kit.faulty_filesystem import FaultyFilesystem
 from kit.offloads import HeldOffload
 from ottla_broker.storage.beside import beside
-from ottla_broker.storage.filesystem import Filesystem, OsFilesystem, replace_file, write_whole
+from ottla_broker.storage.filesystem import (
+    Descriptors,
+    Filesystem,
+    OsFilesystem,
+    replace_file,
+    write_whole,
+)
 from ottla_broker.storage.ports import Offload, ThreadOffload
 from ottla_broker.storage.segment_file import SegmentFile
 
@@ -38,6 +44,22 @@ def test_written_bytes_are_read_back(filesystem: Filesystem, tmp_path: Path) -> 
     filesystem.close(fd)
     assert filesystem.read_file(tmp_path / "file") == b"abc"
     assert bytes(filesystem.map(tmp_path / "file")) == b"abc"
+
+
+def test_open_files_are_counted(filesystem: Filesystem, tmp_path: Path) -> None:
+    before = filesystem.descriptors()
+    opened = [filesystem.open(tmp_path / str(number), create=True) for number in range(20)]
+    after = filesystem.descriptors()
+    assert after.limit == before.limit > before.left
+    assert after.left <= before.left - 20
+    for fd in opened:
+        filesystem.close(fd)
+
+
+def test_a_quarter_of_a_small_limit_and_a_thousand_of_a_large_one_are_not_for_logs() -> None:
+    assert Descriptors(limit=1_000, left=900).left_for_logs == 650
+    assert Descriptors(limit=1_000_000, left=5_000).left_for_logs == 3_976
+    assert Descriptors(limit=1_000, left=0).left_for_logs < 0
 
 
 def test_more_buffers_than_one_call_takes_are_written(

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ottla.protocol.errors import StorageOffline
 from ottla.protocol.ids import DirectoryId
 from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.core.documents import DamagedDocumentError
@@ -93,6 +94,7 @@ async def open_directory(
         ClusterMismatch: it is another node's, or no log directory.
         DuplicateNodeId: another process uses it.
         UnsupportedVersion: a newer release wrote it.
+        StorageOffline: it has more partitions than files may be open.
     """
     files = DirectoryFiles(path, surroundings.filesystem)
     lock_fd = await beside(surroundings.offload, files.lock)
@@ -179,6 +181,13 @@ async def _open_logs(
     directory: LogDirectory, survey: _Survey, surroundings: DirectorySurroundings
 ) -> None:
     """Every log in its turn on the offload's threads; the first disk error ends it."""
+    found = await beside(surroundings.offload, surroundings.filesystem.descriptors)
+    if found.left < len(survey.replicas):
+        raise StorageOffline(
+            f"{directory.path} has {len(survey.replicas)} partitions, and of {found.limit} files "
+            f"that this broker may have open {found.left} are left; raise the limit (ulimit -n, "
+            "LimitNOFILE=)"
+        )
     now_ms = surroundings.clock.wall_ms()
     config = surroundings.config.log
 

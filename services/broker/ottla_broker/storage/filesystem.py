@@ -12,6 +12,8 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,19 @@ class Usage:
 
     total: int
     usable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """How many files this process may have open, and how many more than it has, at the least."""
+
+    limit: int
+    left: int
+
+    @property
+    def left_for_logs(self) -> int:
+        """Logs keep one each, for long; connections, flushes and checkpoints need the rest."""
+        return self.left - min(_DESCRIPTORS_KEPT_MAX, self.limit // 4)
 
 
 class Filesystem(Protocol):
@@ -117,6 +132,8 @@ class Filesystem(Protocol):
         ...
 
     def usage(self, path: Path) -> Usage: ...
+
+    def descriptors(self) -> Descriptors: ...
 
 
 class OsFilesystem:
@@ -236,6 +253,19 @@ class OsFilesystem:
         facts = os.statvfs(path)
         return Usage(facts.f_frsize * facts.f_blocks, facts.f_frsize * facts.f_bavail)
 
+    def descriptors(self) -> Descriptors:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit == resource.RLIM_INFINITY:
+            limit = sys.maxsize
+        try:
+            lowest_free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if not is_exhausted(error):
+                raise
+            return Descriptors(limit, 0)
+        os.close(lowest_free)
+        return Descriptors(limit, limit - lowest_free)
+
 
 def replace_file(filesystem: Filesystem, path: Path, data: bytes, *, durable: bool = True) -> None:
     """Put a whole file in the place of another: readers see the old one or the new one.
@@ -308,6 +338,7 @@ def _rest(views: list[memoryview], written: int) -> list[memoryview]:
 
 TEMPORARY_SUFFIX = ".tmp"
 _COPY_SIZE = 1 << 20
+_DESCRIPTORS_KEPT_MAX = 1_024
 BUFFERS_MAX = 1000  # below the 1024 that Linux takes in one call
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ottla.protocol.errors import OttlaError
+from ottla.protocol.errors import OttlaError, StorageFull
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.core.log_events import ReplicaCreated, ReplicaDeleted
 from ottla_broker.core.replica_name import ReplicaName
@@ -50,17 +50,28 @@ class ReplicaChanges:
         self._commit = commit
         self._surroundings = surroundings
         self._making: dict[str, CountedOffload] = {}
+        self._begun_count = 0
 
     async def create(self, name: ReplicaName, *, config: LogConfig) -> PartitionLog:
         """A new, empty replica, durable. Raises StorageFull, StorageOffline, InvalidTopic."""
+        self._begun_count += 1
+        try:
+            return await self._create(name, config=config)
+        finally:
+            self._begun_count -= 1
+
+    async def _create(self, name: ReplicaName, *, config: LogConfig) -> PartitionLog:
         directory = self._directory
         path_name = name.directory_name
         work = self._making.setdefault(path_name, CountedOffload(self._surroundings.offload))
         await work.ended()  # a creation that was cancelled goes on without its caller
         in_use = directory.is_used(path_name)
-        files = await directory.blocking(
-            lambda: self._files.create_replica(name, in_use=in_use), offload=work
-        )
+
+        def make() -> ReplicaFiles:
+            self._check_descriptors(name, needed=self._begun_count)
+            return self._files.create_replica(name, in_use=in_use)
+
+        files = await directory.blocking(make, offload=work)
         await directory.record.sync_names()
         opening = LogOpening(
             files,
@@ -81,6 +92,17 @@ class ReplicaChanges:
             )
         )
         return directory.add(content, config=config)
+
+    def _check_descriptors(self, name: ReplicaName, *, needed: int) -> None:
+        """Returns while new logs leave descriptors for all else. Raises StorageFull."""
+        found = self._surroundings.filesystem.descriptors()
+        if found.left_for_logs < needed:
+            raise StorageFull(
+                f"{name}: of {found.limit} files that this broker may have open {found.left} are "
+                "left, which connections and flushes need; raise the limit (ulimit -n, "
+                "LimitNOFILE=) or have fewer partitions",
+                metadata=name.details,
+            )
 
     async def delete(self, name: ReplicaName, *, reason: OttlaError) -> None:
         """The replica is no more, durably, when this returns; readers keep their files.
