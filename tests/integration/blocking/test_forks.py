@@ -91,9 +91,7 @@ def test_an_asyncio_client_is_refused_in_the_child_and_goes_on_in_the_parent(
 
 
 PREFORK = """
-with ottla.blocking.Admin(bootstrap) as admin:  # closed before the workers are there
-    admin.create_topic("workers")
-
+{before}
 def work_blocking():
     with ottla.blocking.Producer(bootstrap) as producer:
         producer.send_many("workers", [b"%d" % os.getpid()] * 100)
@@ -116,10 +114,32 @@ with ottla.blocking.Consumer(bootstrap, auto_offset_reset="earliest") as consume
 """
 
 
-def test_workers_forked_before_the_first_client_have_clients_of_their_own(
-    cluster: ClusterProcess,
+CLOSED_BEFORE = """
+with ottla.blocking.Admin(bootstrap) as admin:
+    admin.create_topic("config")
+with ottla.blocking.Producer(bootstrap) as producer:
+    producer.send("config", b"v").result()
+with ottla.blocking.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+    consumer.assign(["config"])
+    next(consumer)
+
+async def used():
+    async with ottla.Producer(bootstrap) as producer, ottla.Consumer(bootstrap) as consumer:
+        await consumer.assign(["config"])
+        await (await producer.send("config", b"v"))
+        await anext(consumer)
+asyncio.run(used())
+"""
+
+
+@pytest.mark.parametrize("before", ["", CLOSED_BEFORE], ids=["first", "after"])
+def test_workers_forked_while_no_client_is_open_have_clients_of_their_own(
+    cluster: ClusterProcess, before: str
 ) -> None:
-    ended = run(PREFORK, cluster.bootstrap)
+    workers = "workers-after" if before else "workers-first"
+    cluster.create_topic(workers)
+    program = PREFORK.replace("{before}", before).replace("workers", workers)
+    ended = run(program, cluster.bootstrap)
     assert ended.lines == ["[0, 0, 0, 0]", "[100, 100, 100, 100]"]
     assert (ended.code, ended.errors) == (0, "")
 

@@ -116,6 +116,10 @@ class _Served:
     def __init__(self, face: Face[Any]) -> None:
         self._face = face
 
+    @property
+    def is_open(self) -> bool:
+        return self._face._thread is not None
+
     def forked(self) -> None:
         self._face._forked()
 

@@ -9,6 +9,7 @@ leaves the child free.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -29,6 +30,11 @@ _TASKS: Final = Path("/proc/self/task")
 class Forked(Protocol):
     """Something that lives in one process."""
 
+    @property
+    def is_open(self) -> bool:
+        """It may be using gRPC."""
+        ...
+
     def forked(self) -> None:
         """This is a child process."""
         ...
@@ -45,8 +51,9 @@ class _Process:
         self.lacks_grpc = False
 
     def will_fork(self) -> None:
-        # The poller's thread is what gRPC's part for asyncio runs on while it has any channel.
-        self.forks_with_grpc = any(_POLLER in each.name for each in threading.enumerate())
+        if _has_poller() and not any(client.is_open for client in self.clients):
+            gc.collect()  # channels of clients that were closed may wait for that
+        self.forks_with_grpc = _has_poller()
         if not self.forks_with_grpc:
             self._until_grpc_is_down()
 
@@ -101,6 +108,11 @@ def check_grpc() -> None:
 def made_before_fork() -> InvalidRequest:
     """What using another process's client raises."""
     return InvalidRequest("the client was made before fork(); make it in the child process")
+
+
+def _has_poller() -> bool:
+    """Whether the thread runs on which gRPC's part for asyncio lives while it has any channel."""
+    return any(_POLLER in each.name for each in threading.enumerate())
 
 
 def _has_native_threads() -> bool:
