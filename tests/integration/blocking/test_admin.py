@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 
 import pytest
 from integration.blocking.cluster_process import ClusterProcess
@@ -11,7 +12,7 @@ from ottla import blocking
 from ottla.client.admin import Admin as AsyncAdmin
 from ottla.client.consumer import Consumer as AsyncConsumer
 from ottla.client.producer import Producer as AsyncProducer
-from ottla.protocol.errors import TopicExists, UnknownTopicOrPartition
+from ottla.protocol.errors import InvalidRequest, TopicExists, UnknownTopicOrPartition
 
 FACES = [
     (AsyncAdmin, blocking.Admin),
@@ -39,6 +40,26 @@ def test_topics_and_settings_are_operated(cluster: ClusterProcess) -> None:
         admin.delete_topic("new")
         with pytest.raises(UnknownTopicOrPartition):
             admin.delete_topic("new")
+
+
+def test_metadata_goes_out_and_in_a_piece_at_a_time(cluster: ClusterProcess) -> None:
+    with blocking.Admin(cluster.bootstrap) as admin:
+        whole = b"".join(admin.export_metadata())
+        assert len(whole) > 10
+        begun = admin.export_metadata()
+        assert next(iter(begun)) == whole
+        with pytest.raises(InvalidRequest, match="import goes into a cluster without any"):
+            admin.import_metadata(iter([whole[:5], whole[5:]]))
+
+        def failing() -> Iterator[bytes]:
+            yield whole[:5]
+            raise KeyError("the caller's own")
+
+        with pytest.raises(KeyError):
+            admin.import_metadata(failing())
+        assert len(admin.describe_cluster().brokers) == 1
+    with pytest.raises(InvalidRequest, match="closed"):
+        next(iter(begun))
 
 
 @pytest.mark.parametrize(("awaited", "waiting"), FACES)

@@ -22,16 +22,16 @@ async def test_producing_makes_a_missing_topic_as_soon_as_the_cluster_is_set_so(
         ottla.Producer(cluster.bootstrap, default_api_timeout_ms=500) as producer,
     ):
         with pytest.raises(UnknownTopicOrPartition):
-            await producer.send("new", b"x")
+            await (await producer.send("new", b"x"))
         assert await names(admin) == []
         await admin.alter_config("cluster", values={SETTING: "true"})
         delivery = await producer.send("new", b"x")
         assert (await delivery).offset == 0
         with pytest.raises(InvalidTopic):
-            await producer.send("no name!", b"x")
+            await (await producer.send("no name!", b"x"))
         await admin.alter_config("cluster", values={SETTING: None})
         with pytest.raises(UnknownTopicOrPartition):
-            await producer.send("another", b"x")
+            await (await producer.send("another", b"x"))
         assert await names(admin) == ["new"]
 
 
