@@ -25,13 +25,19 @@ from integration.client_guide.guide_batches import (
     murmur2,
     partition_of,
 )
-from integration.client_guide.guide_calls import TRY_AGAIN, Connections, info_of
+from integration.client_guide.guide_calls import (
+    TRY_AGAIN,
+    Connections,
+    failure_of_item,
+    info_of,
+)
 from integration.client_guide.guide_consumer import GuideConsumer, Position
 from integration.client_guide.guide_metadata import Metadata
 from integration.client_guide.guide_producer import GuideProducer
 from integration.walk.processes import Cluster, client_of, running_cluster
 
 import ottla.testing
+from ottla.api.error.v1 import error_pb2
 from ottla.api.fetch.v1 import fetch_pb2
 from ottla.testing import AsyncCluster
 
@@ -220,6 +226,20 @@ def test_the_clients_hashes_and_reasons_are_those_of_the_vectors() -> None:
     for vector in vectors("errors", "statuses"):
         info = info_of(bytes.fromhex(vector["status_hex"]))
         assert (None if info is None else info.reason) == vector["reason"]
+
+
+def test_the_client_tries_again_where_the_table_of_reasons_says_so() -> None:
+    retriable = {each["reason"] for each in vectors("errors", "reasons") if each["retriable"]}
+    assert TRY_AGAIN - {"TRANSPORT_FAILED"} < retriable
+
+
+def test_a_log_that_was_cut_is_read_on_from_where_it_parts() -> None:
+    (listed,) = [each for each in vectors("errors", "items") if each["name"] == "the log was cut"]
+    error = error_pb2.Error.FromString(bytes.fromhex(listed["error_hex"]))
+    position = Position(4, wanted_count=1, next_offset=130, last_epoch=3)
+    assert not position.ended(failure_of_item(error))
+    assert (position.next_offset, position.last_epoch) == (120, None)
+    assert position.start() == fetch_pb2.ReadStart(offset=120)
 
 
 # The client, and the guide
