@@ -72,6 +72,10 @@ async def test_a_clean_restart_is_told_apart_and_keeps_every_record(
         assert second.cluster_id == "cluster-a"
         assert second.directory_ids == first.directory_ids
         assert second.incarnation_id != first.incarnation_id
+        assert (first.broker_epoch_seen, first.HasField("applied_version")) == (0, False)
+        assert second.broker_epoch_seen == 101
+        assert second.applied_version.generation == 1
+        assert second.applied_version.revision > 0
         messages = await collected(broker.fetch.Read(read("flights"), timeout=10))
         assert [each.value for each in records_of(messages)] == [b"kept"]
         assert messages[-1].leader_epoch == 3  # each registration began an epoch

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 
 from kit.clock import ManualClock
 from kit.entropy import SeededEntropy
-from ottla.protocol.errors import OttlaError, StaleControllerEpoch
+from ottla.protocol.errors import MetadataStoreUnavailable, OttlaError, StaleControllerEpoch
 from ottla.protocol.ids import NodeId
 from ottla_broker.metadata.cluster_follower import ClusterFollower
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.metadata.cluster_watch import ClusterWatch
+from ottla_broker.metadata.views import ClusterVersion
 
 
 class FailingStream:
@@ -79,3 +80,49 @@ async def test_a_stream_that_fails_while_the_watch_is_cancelled_does_not_keep_it
         running.cancel()
     assert done == {running}
     assert running.cancelled()
+
+
+class SilentStream(FailingStream):
+    """A call that says nothing until it is cancelled."""
+
+    async def _messages(self) -> AsyncIterator[object]:
+        self.opened.set()
+        await asyncio.Event().wait()
+        yield object()
+
+
+class TurningLink(LinkToStream):
+    """A link that notes why it should turn."""
+
+    def __init__(self, stream: FailingStream) -> None:
+        super().__init__(stream)
+        self.turned = asyncio.Event()
+        self.errors: list[OttlaError] = []
+
+    def failed(self, address: tuple[str, int], error: OttlaError) -> None:
+        self.errors.append(error)
+        self.turned.set()
+
+
+async def test_who_falls_behind_the_active_controller_is_left_for_another() -> None:
+    table, clock = ClusterTable(), ManualClock()
+    stream = SilentStream()
+    link = TurningLink(stream)
+    watch = ClusterWatch(
+        NodeId(1),
+        table=table,
+        follower=ClusterFollower(table),
+        link=link,  # type: ignore[arg-type]  # a link of the test's own
+        on_changes=lambda changes: None,
+        clock=clock,
+        entropy=SeededEntropy(1),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(watch.run(), name="metadata-watch")
+        await stream.opened.wait()
+        watch.latest_version(ClusterVersion(1, 9))
+        await clock.advance(1_000)
+        assert link.errors == []
+        await clock.advance(1_000)
+        assert [type(error) for error in link.errors] == [MetadataStoreUnavailable]
+        running.cancel()

@@ -23,7 +23,7 @@ from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.metadata.views import ClusterVersion
 from ottla_broker.replica.replica_table import ReplicaTable
 
-from .cluster_messages import Change, cluster, partition, removed, topic
+from .cluster_messages import Change, cluster, partition, removed, topic, topic_id
 
 ME = NodeId(1)
 EPOCH = 100
@@ -35,14 +35,16 @@ class FakeController:
 
     def __init__(self) -> None:
         self.assigned: list[int] = []
+        self.floors: dict[int, int] = {}
         self.asked = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.refusals = 0
 
     def unary_unary(self, method: str, *args: Any, **options: Any) -> Callable[..., Any]:
-        assert method.startswith("/ottla.internal.controller.v1.ControllerService/")
-        return self._assign
+        service = "/ottla.internal.controller.v1.ControllerService/"
+        assert method.startswith(service)
+        return self._raise if method == service + "RaiseLeaderEpochs" else self._assign
 
     unary_stream = unary_unary
 
@@ -51,13 +53,23 @@ class FakeController:
     ) -> controller_pb2.AssignDirectoriesResponse:
         self.asked.set()
         await self.may_answer.wait()
+        self._refuse()
+        self.assigned += [each.partition for each in request.assignments]
+        return controller_pb2.AssignDirectoriesResponse()
+
+    async def _raise(
+        self, request: controller_pb2.RaiseLeaderEpochsRequest, **options: float
+    ) -> controller_pb2.RaiseLeaderEpochsResponse:
+        self._refuse()
+        self.floors |= {each.partition: each.leader_epoch for each in request.floors}
+        return controller_pb2.RaiseLeaderEpochsResponse()
+
+    def _refuse(self) -> None:
         if self.refusals:
             self.refusals -= 1
             raise grpc.aio.AioRpcError(
                 grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata()
             )
-        self.assigned += [each.partition for each in request.assignments]
-        return controller_pb2.AssignDirectoriesResponse()
 
 
 class Synced:
@@ -95,11 +107,20 @@ class Synced:
         assert await self.sync.apply()
         self.filesystem.calls.clear()
 
-    def change(self, *changes: Change, snapshot: bool = False) -> None:
+    def change(self, *changes: Change, snapshot: bool = False, generation: int = 1) -> None:
         """The metadata changes."""
         touched = self.table.apply(changes)
         touched.everything = snapshot
-        self.table.version = ClusterVersion(1, self.table.version.revision + 1)
+        self.table.version = ClusterVersion(generation, self.table.version.revision + 1)
+        self.sync.changed(touched)
+
+    def restore(self, *changes: Change) -> None:
+        """The metadata is that of a backup: these topics alone, in a new generation."""
+        backup = ClusterTable()
+        backup.apply([cluster(), *changes])
+        backup.version = ClusterVersion(2, 1)
+        touched = self.table.become(backup)
+        touched.everything = True
         self.sync.changed(touched)
 
     def leader_epochs(self) -> set[int | None]:
@@ -203,3 +224,78 @@ async def test_many_replicas_are_deleted_by_few_flushes(tmp_path: Path) -> None:
         after = await context.crashed("after")
     async with after.opened() as replicas:
         assert replicas.partitions() == []
+
+
+async def test_epochs_that_a_log_has_seen_are_asked_to_be_raised_until_they_are(
+    tmp_path: Path,
+) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a", partition_count=2), *led(1, 2, epoch=7))
+        assert await synced.sync.apply()
+        home = replicas.partitions()[0].directory_id
+        synced.controller.refusals = 1
+        synced.restore(topic(1, "a", partition_count=2), *led(1, 2, epoch=5, directory=home))
+        assert not await synced.sync.apply(), "it could not be told"
+        assert synced.leader_epochs() == {None}
+        assert synced.applied.version == synced.table.version
+        assert await synced.sync.apply()
+        assert synced.controller.floors == {0: 7, 1: 7}
+        synced.change(*led(1, 2, epoch=8, directory=home), generation=2)
+        assert await synced.sync.apply()
+        assert synced.leader_epochs() == {8}
+
+
+async def test_replicas_that_a_backup_does_not_know_are_kept(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a"), *led(1, 1), topic(2, "b"), *led(2, 1))
+        assert await synced.sync.apply()
+        synced.restore()
+        assert await synced.sync.apply()
+        assert len(replicas.partitions()) == 2
+        assert synced.leader_epochs() == {None}
+        synced.change(topic(3, "c"), *led(3, 1), generation=2)
+        assert await synced.sync.apply()
+        synced.change(removed(3), generation=2)
+        assert await synced.sync.apply()
+        assert sorted(each.topic for each in replicas.partitions()) == ["a", "b"]
+
+
+async def test_a_namesake_of_a_kept_replica_begins_empty_and_takes_no_file_of_it(
+    tmp_path: Path,
+) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a"), *led(1, 1))
+        assert await synced.sync.apply()
+        synced.restore(topic(2, "a"), *led(2, 1))
+        assert await synced.sync.apply()
+        assert [each.topic_id for each in replicas.partitions()] == [topic_id(2)]
+        assert synced.leader_epochs() == {1}
+    kept = context.paths[0] / f"~kept-{topic_id(1).hex()}-0"
+    async with context.opened() as replicas:
+        assert len(replicas.partitions()) == 1
+        assert (await asyncio.to_thread(lambda: sorted(path.name for path in kept.iterdir())))[-1]
+
+
+async def test_how_far_the_broker_has_come_is_durable_before_a_replica_is_made(
+    tmp_path: Path,
+) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        assert replicas.position.version == (0, 0)
+        synced.change(topic(1, "a"), *led(1, 1))
+        assert await synced.sync.apply()
+        after = await context.crashed("after")
+    async with after.opened() as replicas:
+        assert replicas.position.broker_epoch == EPOCH
+        assert replicas.position.version == (1, 2)
