@@ -14,7 +14,14 @@ from typing import Final
 _KINDS: Final = {
     1: "cluster", 2: "topics", 3: "partitions", 4: "brokers", 5: "settings", 6: "producer ids",
 }  # fmt: skip
-_ONE: Final = {"topics": "topic", "partitions": "partition", "brokers": "broker"}
+_SHOWN: Final = {
+    "topics": ("topic", "topics"),
+    "partitions": ("partition", "partitions"),
+    "brokers": ("broker", "brokers"),
+    "settings": ("set of settings", "sets of settings"),
+    "producer ids": ("block of producer ids", "blocks of producer ids"),
+    "others": ("other", "others"),
+}
 _VARINT_SIZE_MAX: Final = 10
 _LENGTH_DELIMITED: Final = 2
 
@@ -80,8 +87,8 @@ def _varint(data: bytes, position: int) -> tuple[int, int] | None:
 def summary(counts: Counter[str]) -> str:
     """Counts as people read them: `2 topics, 12 partitions`."""
     parts = [
-        f"{counts[kind]:,} {kind if counts[kind] != 1 else _ONE.get(kind, kind)}"
-        for kind in (*_KINDS.values(), "others")
-        if counts[kind] and kind != "cluster"
+        f"{counts[kind]:,} {one if counts[kind] == 1 else many}"
+        for kind, (one, many) in _SHOWN.items()
+        if counts[kind]
     ]
     return ", ".join(parts) or "an empty cluster"

@@ -44,7 +44,7 @@ def test_records_are_counted_by_kind() -> None:
     counter = counted(exported())
     assert counter.counts == COUNTS
     assert counter.is_whole
-    assert summary(counter.counts) == "1 topic, 2 partitions, 1 settings"
+    assert summary(counter.counts) == "1 topic, 2 partitions, 1 set of settings"
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=400))
@@ -85,7 +85,7 @@ def test_any_bytes_are_counted_or_refused(chunks: list[bytes]) -> None:
 
 def test_kinds_of_later_releases_are_others() -> None:
     later = varint(3) + b"\xfa\x01\x00"
-    assert summary(counted(later).counts) == "1 others"
+    assert summary(counted(later).counts) == "1 other"
 
 
 @pytest.mark.parametrize(
