@@ -149,9 +149,10 @@ async def test_a_read_goes_on_with_the_next_member_and_stays_there(
 
 @pytest.mark.parametrize("failure", [UNREACHABLE, NO_LEADER])
 async def test_a_write_that_was_not_begun_is_done_elsewhere(failure: AttemptFailedError) -> None:
-    etcd = Arrangement([failure], [])
+    etcd = Arrangement([ANSWERS, failure], [])
+    await etcd.read()
     await etcd.write()
-    assert etcd.calls[1:] == ["a cut", "b Txn"]
+    assert etcd.calls[2:] == ["a cut", "b Range", "b Txn"]
 
 
 @pytest.mark.parametrize(
@@ -166,12 +167,28 @@ async def test_a_write_that_was_not_begun_is_done_elsewhere(failure: AttemptFail
 async def test_a_write_that_may_have_been_done_is_never_repeated(
     failure: AttemptFailedError,
 ) -> None:
-    etcd = Arrangement([failure], [])
+    etcd = Arrangement([ANSWERS, failure], [])
+    await etcd.read()
     with pytest.raises(OutcomeUnknown):
         await etcd.write()
-    assert etcd.calls == ["a Txn", "a cut"]
+    assert etcd.calls[1:] == ["a Txn", "a cut"]
     await etcd.write()
-    assert etcd.calls[2:] == ["b Txn"]
+    assert etcd.calls[3:] == ["b Range", "b Txn"]
+
+
+async def test_a_write_is_sent_only_to_a_member_that_has_answered_since_it_came_into_use() -> None:
+    silent = fails(Code.DEADLINE_EXCEEDED)
+    etcd = Arrangement([ANSWERS, silent, silent], [NO_LEADER])
+    await etcd.read()
+    with pytest.raises(OutcomeUnknown):
+        await etcd.write()
+    await etcd.write()
+    assert etcd.calls == [
+        *("a Range", "a Txn", "a cut"),
+        *("b Range", "b cut"),  # an election goes on
+        *("a Range", "a cut"),  # and this one still says nothing: no write waits for it
+        *("b Range", "b Txn"),
+    ]
 
 
 async def test_a_write_gets_all_the_time_and_a_read_a_part_of_it() -> None:
@@ -190,10 +207,12 @@ async def test_when_no_member_answers_in_time_the_last_reason_is_told() -> None:
 
 
 async def test_what_etcd_refuses_is_refused_at_once() -> None:
-    etcd = Arrangement([fails(Code.PERMISSION_DENIED, "etcdserver: permission denied")], [])
+    denied = fails(Code.PERMISSION_DENIED, "etcdserver: permission denied")
+    etcd = Arrangement([ANSWERS, denied], [])
+    await etcd.read()
     with pytest.raises(NotAuthorized):
         await etcd.write()
-    assert etcd.calls == ["a Txn"]
+    assert etcd.calls[1:] == ["a Txn"]
 
 
 async def test_every_call_wants_a_member_that_knows_a_leader() -> None:
@@ -214,7 +233,7 @@ async def test_a_token_goes_with_every_call_and_is_renewed_once_it_is_refused() 
 async def test_who_cannot_log_in_here_does_so_elsewhere_before_anything_is_sent() -> None:
     etcd = Arrangement([BROKEN], [], username="u")
     await etcd.write()
-    assert etcd.calls == ["a Authenticate", "a cut", "b Authenticate", "b Txn"]
+    assert etcd.calls == ["a Authenticate", "a cut", "b Authenticate", "b Range", "b Txn"]
 
 
 @pytest.mark.parametrize(

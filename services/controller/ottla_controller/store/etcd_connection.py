@@ -30,7 +30,13 @@ from ottla_controller.store.etcd_failures import (
 )
 from ottla_controller.store.etcd_history import StoreHistory
 from ottla_controller.store.etcd_member import AnyStream, Member, Metadata
-from ottla_controller.store.etcd_requests import AUTHENTICATE, AnyMethod, EtcdMethod
+from ottla_controller.store.etcd_requests import (
+    AUTHENTICATE,
+    RANGE,
+    AnyMethod,
+    EtcdMethod,
+    KeySpace,
+)
 from ottla_controller.store.etcd_settings import EtcdSettings
 from ottla_runtime import fields
 from ottla_runtime.channels import Backoff
@@ -67,7 +73,9 @@ class EtcdConnection:
         self._current = int(entropy.random() * len(members))
         self._token: str | None = None if settings.username else ""
         self._closed = False
-        self._works = False
+        self._proven: Member | None = None
+        """The member in use, once it has answered for a majority."""
+        self._probe = KeySpace(settings.prefix).probe()
         self.history = StoreHistory()
         self.answered_ms = clock.monotonic_ms()
         """When a majority of the cluster was last heard of."""
@@ -97,18 +105,12 @@ class EtcdConnection:
         while True:
             self._check_usable()
             member = self._members[self._current]
-            since = self.history.mark() if method.linearizable else None
-            left_ms = max(1, deadline_ms - self._clock.monotonic_ms())
             try:
-                response = await self._attempt(member, method, request, left_ms)
+                if not method.repeatable:
+                    await self._prove(member, deadline_ms)
+                return await self._attempt(member, method, request, deadline_ms)
             except AttemptFailedError as failed:
                 verdict, error = failed.judgement.verdict, failed.judgement.error
-            else:
-                self.history.saw(_header(response), since=since)
-                if method.linearizable:
-                    self._works = True
-                    self.answered_ms = self._clock.monotonic_ms()
-                return response
             if verdict is Verdict.FINAL:
                 raise error
             if verdict is Verdict.LOG_IN:
@@ -156,8 +158,8 @@ class EtcdConnection:
             return
         self._current = (self._current + 1) % len(self._members)
         member.cut_streams()
-        if self._works:  # one line for each loss, not for each try
-            self._works = False
+        if self._proven is member:  # one line for each loss, not for each try
+            self._proven = None
             _logger.warning(
                 "metadata_store.member_left",
                 **{fields.PEER: str(member.endpoint), fields.ERROR: why},
@@ -169,19 +171,40 @@ class EtcdConnection:
         for member in self._members:
             await member.close()
 
+    async def _prove(self, member: Member, deadline_ms: int) -> None:
+        """Returns once the member in use has answered since it came into use.
+
+        What may be done only once is not sent to one that may be the very one that was left: its
+        connection stands though nobody reads from it.
+        """
+        if self._proven is member:
+            return
+        try:
+            await self._attempt(member, RANGE, self._probe, deadline_ms)
+        except AttemptFailedError as failed:
+            raise _nothing_sent(failed) from None
+
     async def _attempt(
         self,
         member: Member,
         method: EtcdMethod[_Request, _Response],
         request: _Request,
-        left_ms: int,
+        deadline_ms: int,
     ) -> _Response:
+        since = self.history.mark() if method.linearizable else None
+        left_ms = max(1, deadline_ms - self._clock.monotonic_ms())
         attempt_ms = min(left_ms, self._settings.attempt_timeout_ms)
         await member.connect(attempt_ms)
         metadata = await self._metadata(member, attempt_ms)
         # Nobody may ask another member for what only one may do, so that one gets all the time.
         timeout_ms = attempt_ms if method.repeatable else left_ms
-        return await member.ask(method, request, timeout_ms=timeout_ms, metadata=metadata)
+        response = await member.ask(method, request, timeout_ms=timeout_ms, metadata=metadata)
+        self.history.saw(_header(response), since=since)
+        if method.linearizable:
+            self.answered_ms = self._clock.monotonic_ms()
+            if self._members[self._current] is member:
+                self._proven = member
+        return response
 
     async def _metadata(self, member: Member, timeout_ms: int) -> Metadata:
         """What goes with every call; logs in where that is due."""
@@ -198,13 +221,9 @@ class EtcdConnection:
                 AUTHENTICATE, request, timeout_ms=timeout_ms, metadata=(_HAS_LEADER,)
             )
         except AttemptFailedError as failed:
-            judgement = failed.judgement
-            if AUTH_NOT_ENABLED in judgement.error.message:
+            if AUTH_NOT_ENABLED in failed.judgement.error.message:
                 return ""
-            if judgement.verdict is not Verdict.UNKNOWN:
-                raise
-            # Whatever became of logging in, the call behind it was not sent.
-            raise AttemptFailedError(Judgement(Verdict.ELSEWHERE, judgement.error)) from None
+            raise _nothing_sent(failed) from None
         return answer.token
 
     def _check_usable(self) -> None:
@@ -227,6 +246,14 @@ class EtcdConnection:
         if resume_ms >= deadline_ms:
             raise MetadataStoreUnavailable(error.message)
         await self._clock.sleep_until(resume_ms)
+
+
+def _nothing_sent(failed: AttemptFailedError) -> AttemptFailedError:
+    """What the failure of a call before the one that counts means for that one."""
+    judgement = failed.judgement
+    if judgement.verdict is not Verdict.UNKNOWN:
+        return failed
+    return AttemptFailedError(Judgement(Verdict.ELSEWHERE, judgement.error))
 
 
 def _header(response: Any) -> etcd_pb2.ResponseHeader:
