@@ -1,8 +1,9 @@
-"""What becomes of the etcd store when history is compacted, or a backup is restored."""
+"""What the etcd store gives when there is much of it, after compactions and restored backups."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ottla.protocol.errors import MetadataStoreUnavailable
 from ottla_controller.store.etcd_store import EtcdMetadataStore
 from ottla_controller.store.interface import (
     CompactedError,
+    KeyValue,
     LeaseLostError,
     PutKey,
     RevisionEvents,
@@ -30,6 +32,22 @@ pytestmark = pytest.mark.slow
 
 async def put(store: EtcdMetadataStore, key: bytes, value: bytes) -> int:
     return (await store.transact([], [PutKey(key, value)])).revision
+
+
+async def test_a_page_larger_than_what_is_taken_at_once_comes_in_parts(lone: EtcdCluster) -> None:
+    small = replace(settings_of(lone), answer_bytes_max=1_048_576)
+    async with running_store(small) as store:
+        for number in range(6):
+            await store.transact([], [PutKey(b"%d" % number, bytes(400_000))])
+        items: list[KeyValue] = []
+        after, more = b"", True
+        while more:
+            page = await store.read(b"", after=after, limit=1_000)
+            items += page.items
+            after, more = page.items[-1].key, page.more
+    assert [(item.key, len(item.value)) for item in items] == [
+        (b"%d" % number, 400_000) for number in range(6)
+    ]
 
 
 async def test_history_compacted_while_a_watch_was_broken_is_told(lone: EtcdCluster) -> None:
