@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from kit.clock import ManualClock
-from ottla_runtime.interceptors.access_log import AccessLogInterceptor
+from ottla_runtime.interceptors.access_log import AccessLines, AccessLogInterceptor
 
 READ = "/ottla.api.fetch.v1.FetchService/Read"
 
@@ -57,3 +58,16 @@ async def test_a_vanished_client_is_logged_without_touching_its_call() -> None:
 async def test_a_call_that_outlived_its_deadline_says_so() -> None:
     line = await _ended_by_its_generator(ManualClock(), after_ms=1_500)
     assert line["code"] == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize(("lines", "logged"), [("all", 1), ("failed", 0), ("none", 0)])
+async def test_a_call_goes_by_what_is_to_be_logged_when_it_ends(
+    lines: AccessLines, logged: int
+) -> None:
+    log = AccessLogInterceptor(clock=ManualClock(), lines="all", trusts_forwarded=False)
+    call: Any = VanishingCall()
+    call.code = lambda: 0
+    with capture_logs() as written:
+        async with log.scope(READ, call):
+            log.lines = lines
+    assert len(written) == logged

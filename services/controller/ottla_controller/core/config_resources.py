@@ -20,7 +20,6 @@ from ottla.api.admin.v1.admin_pb2 import (
 from ottla.protocol.errors import FieldError, InvalidRequest, OttlaError, UnsupportedVersion
 from ottla.storage.metadata.v1.metadata_record_pb2 import ConfigRecord, TopicRecord
 from ottla_controller.core import limits
-from ottla_controller.core.record_keys import config_key
 from ottla_controller.core.state import ClusterState
 from ottla_controller.core.topic_deletion import find_topic
 from ottla_runtime.broker_configs import DYNAMIC_CONFIGS
@@ -98,7 +97,7 @@ def refused(field: str, rule: str) -> OttlaError:
 
 
 def _owner(state: ClusterState, node_id: int | None, plural: str) -> ConfigOwner:
-    record = state.configs.get(config_key(node_id)) or ConfigRecord(node_id=node_id)
+    record = state.configs.get(node_id) or ConfigRecord(node_id=node_id)
     return ConfigOwner(record, DYNAMIC_CONFIGS, plural)
 
 

@@ -26,7 +26,6 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     TopicRecord,
 )
 from ottla_controller.core import limits
-from ottla_controller.core.record_keys import config_key
 from ottla_controller.core.state import ClusterState
 from ottla_runtime.topic_configs import MIN_INSYNC_REPLICAS, TOPIC_CONFIGS, default_of
 
@@ -59,7 +58,7 @@ class EffectiveSettings:
 
     def of_node(self, node_id: int | None) -> Mapping[str, str]:
         """What was altered on a broker, or for None on the cluster."""
-        record = self._configs.get(node_id) or self._state.configs.get(config_key(node_id))
+        record = self._configs.get(node_id) or self._state.configs.get(node_id)
         return _NOTHING if record is None else record.configs
 
     def of_start(self, node_id: int) -> Mapping[str, str]:
@@ -76,9 +75,14 @@ class EffectiveSettings:
 
     def value(self, name: str, *, topic_id: bytes, node_id: int) -> str | None:
         """What a setting of topics is for a topic's replicas on a broker; None: nobody set it."""
-        for _, configs in self.layers(topic_id, node_id):
-            found = configs.get(name)
-            if found is not None and TOPIC_CONFIGS[name].fits(found):
+        # Asked of every replica of every partition: nothing is looked up that isn't needed.
+        definition = TOPIC_CONFIGS[name]
+        found = self.of_topic(topic_id).get(name)
+        if found is not None and definition.fits(found):
+            return found
+        for configs in (self.of_node(node_id), self.of_node(None), self.of_start(node_id)):
+            found = configs.get(name) if configs else None
+            if found is not None and definition.fits(found):
                 return found
         return None
 

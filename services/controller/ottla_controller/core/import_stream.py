@@ -30,7 +30,7 @@ from ottla_controller.core.import_checks import (
     check_partition,
     check_topic,
 )
-from ottla_controller.core.record_keys import Record, config_key, key_of
+from ottla_controller.core.record_keys import Record, key_of
 from ottla_controller.core.state import ClusterState
 
 _LENGTH_BYTES_MAX = 5
@@ -142,7 +142,7 @@ class ImportStream:
             case ConfigRecord():
                 problem = self._in_order(0) or check_config(record, state.brokers)
                 owner = record.node_id if record.HasField("node_id") else None
-                problem = problem or _twice(config_key(owner) in state.configs)
+                problem = problem or _twice(owner in state.configs)
             case TopicRecord():
                 self._end_topic()
                 problem = self._in_order(1) or check_topic(record)

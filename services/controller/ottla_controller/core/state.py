@@ -38,7 +38,8 @@ class ClusterState:
         self.brokers: dict[int, BrokerRecord] = {}
         self.topics: dict[bytes, TopicRecord] = {}
         self.partitions: dict[bytes, dict[int, PartitionRecord]] = {}
-        self.configs: dict[bytes, ConfigRecord] = {}
+        self.configs: dict[int | None, ConfigRecord] = {}
+        """Settings made on brokers by node id, and for None on the cluster."""
         self.controllers: dict[int, ControllerRecord] = {}
         self.partition_count = 0
         self.unready_topic_ids: dict[bytes, None] = {}
@@ -60,7 +61,7 @@ class ClusterState:
             if record is None:
                 self._remove(key)
             else:
-                self._put(key, record)
+                self._put(record)
         self.revision = revision
 
     def topic_named(self, name: str) -> TopicRecord | None:
@@ -111,7 +112,7 @@ class ClusterState:
             yield topic
             yield from self.partitions_of(topic.topic_id).values()
 
-    def _put(self, key: bytes, record: Record) -> None:
+    def _put(self, record: Record) -> None:
         match record:
             case ClusterRecord():
                 self.cluster = record
@@ -122,7 +123,7 @@ class ClusterState:
             case PartitionRecord():
                 self._put_partition(record)
             case ConfigRecord():
-                self.configs[key] = record
+                self.configs[record.node_id if record.HasField("node_id") else None] = record
             case ControllerRecord():
                 self.controllers[record.node_id] = record
             case ImportRecord():
@@ -201,7 +202,7 @@ class ClusterState:
             case "partition":
                 self._forget_partition(bytes.fromhex(rest[0]), int(rest[1]))
             case "config":
-                self.configs.pop(key, None)
+                self.configs.pop(int(rest[1]) if len(rest) > 1 else None, None)
             case "controller":
                 self.controllers.pop(int(rest[0]), None)
             case "import":

@@ -59,6 +59,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.CreateTopicsRequest, context: _Context
     ) -> admin_pb2.CreateTopicsResponse:
         check_items(request.topics)
+        self._controller.term()
         twice = names_asked_twice(request.topics)
         results: dict[int, admin_pb2.CreateTopicResult] = {}
         creations: list[Creation] = []
