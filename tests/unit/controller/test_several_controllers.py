@@ -108,7 +108,7 @@ async def test_two_controllers_with_one_node_id_cannot_both_be() -> None:
         await second.image.load()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(refusal(second), name="second")
-            await first.advance(9_000)
+            await first.advance(5_000)
             assert not running.done(), "it may be this one's own last life"
             await first.advance(3_000)
         assert "node id 1 is alive; give each controller a node.id of its own" in running.result()

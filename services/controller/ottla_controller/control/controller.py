@@ -202,7 +202,13 @@ class Controller:
                 group.create_task(lease.until_lost(), name="controller-lease-deadline")
                 group.create_task(self._check_changes(), name="controller-checks")
                 group.create_task(self._until_resigned(), name="controller-resignation")
-                standing = Standing(self.store, self.image, self.identity, clock=self._clock)
+                standing = Standing(
+                    self.store,
+                    self.image,
+                    self.identity,
+                    clock=self._clock,
+                    lease_ttl_ms=self._times.lease_ttl_ms,
+                )
                 group.create_task(standing.share_losses(), name="controller-losses")
                 await standing.announce(lease.lease_id, on_setback=self._on_setback)
                 self._note_use()

@@ -22,8 +22,9 @@ from ottla_controller.store.election import Leadership
 from ottla_controller.store.interface import NO_LEASE, CreateRevisionIs, MetadataStore, PutKey
 from ottla_runtime.clock import Clock
 
-NAMESAKE_WAIT_MS: Final = 10_000
-"""How long the record of this controller's own last life may take to end with its lease."""
+NAMESAKE_TTLS: Final = 3
+"""Leases that the record of this controller's own last life may take to end: etcd is slow to look,
+and begins all leases anew when its leader changes."""
 _LOOK_MS: Final = 200
 _CATCH_UP_MS: Final = 500
 """A watch that is later than this is not waited for: everything is read anew."""
@@ -60,10 +61,12 @@ class Standing:
         identity: ControllerIdentity,
         *,
         clock: Clock,
+        lease_ttl_ms: int,
     ) -> None:
         self._store = store
         self._image = image
         self._identity = identity
+        self._namesake_wait_ms = NAMESAKE_TTLS * lease_ttl_ms
         self._clock = clock
         self._lease_id = NO_LEASE
         self._is_announced = False
@@ -79,7 +82,7 @@ class Standing:
         self._lease_id = lease_id
         write = self._write(self._record())
         unused = CreateRevisionIs(write.key, 0)
-        deadline_ms = self._clock.monotonic_ms() + NAMESAKE_WAIT_MS
+        deadline_ms = self._clock.monotonic_ms() + self._namesake_wait_ms
         while not (await self._store.transact([unused], [write])).succeeded:
             message = f"another controller with node id {self._identity.node_id} is alive"
             if self._clock.monotonic_ms() >= deadline_ms:
