@@ -6,6 +6,7 @@ import pytest
 
 from ottla.client.core.positions import (
     UNKNOWN_COUNT_MAX,
+    UNKNOWN_MS_MAX,
     PartitionPosition,
     ResetPolicy,
     reset_policy,
@@ -96,6 +97,34 @@ def test_a_topic_that_stays_unknown_is_told_in_the_end() -> None:
     assert results == [None] * (UNKNOWN_COUNT_MAX - 1) + [gone]
     at.begin_at(start_at_offset(4))
     assert (at.failure, at.retry_at_ms, at.next_offset) == (None, 0, 4)
+
+
+def test_a_topic_that_brokers_say_is_gone_for_long_is_told_once() -> None:
+    at = position(next_offset=12)
+    assert at.lost_topic(1_000) is None
+    assert at.found_topic(b"new", policy=ResetPolicy.EARLIEST) is None  # it was there after all
+    assert at.lost_topic(5_000) is None
+    assert at.lost_topic(5_000 + UNKNOWN_MS_MAX - 1) is None
+    gone = at.lost_topic(5_000 + UNKNOWN_MS_MAX)
+    assert isinstance(gone, UnknownTopicOrPartition)
+    assert (gone.topic, gone.partition, at.failure) == ("t", 0, gone)
+
+
+def test_a_position_says_nothing_about_another_topic_of_the_same_name() -> None:
+    at = position(next_offset=12, last_epoch=3)
+    assert at.found_topic(b"old", policy=ResetPolicy.EARLIEST) is None
+    assert (at.next_offset, at.last_epoch) == (12, 3)  # the first found is the one meant
+    assert at.found_topic(b"new", policy=ResetPolicy.EARLIEST) is None
+    assert (at.next_offset, at.last_epoch, at.start) == (None, None, start_earliest())
+    at.subscribed_at(4)
+    assert at.found_topic(b"new", policy=ResetPolicy.EARLIEST) is None
+    assert at.next_offset == 4
+    told = at.found_topic(b"newer", policy=ResetPolicy.ERROR)
+    assert isinstance(told, OffsetOutOfRange)
+    assert "deleted and created again" in told.message
+    at.begin_at(start_at_offset(2))  # a seek is meant for the topic there is by then
+    assert at.found_topic(b"newest", policy=ResetPolicy.ERROR) is None
+    assert (at.next_offset, at.failure) == (2, None)
 
 
 def test_places_out_of_bounds_are_refused() -> None:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from ottla.api.fetch.v1 import fetch_pb2
 from ottla.client.cluster_access import ClusterAccess
+from ottla.client.core.error_copies import restated
 from ottla.client.core.positions import (
     PartitionPosition,
     ResetPolicy,
@@ -161,12 +162,15 @@ class PartitionAssignment(Generic[K, V]):
 
         Raises:
             InvalidRequest: the partition isn't assigned.
+            OttlaError: it can't be known; reading raises the same.
         """
         while True:
             ((place, position),) = self._assigned([partition]).items()
             offset = self._reception.next_offsets().get(place, position.next_offset)
             if offset is not None:
                 return offset
+            if position.failure is not None:
+                raise restated(position.failure)
             await self._fetching.moved()
 
 

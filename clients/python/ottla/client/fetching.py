@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from itertools import count
 from typing import Final
 
@@ -29,7 +29,13 @@ from ottla.client.core.retries import Backoff
 from ottla.client.fetch_link import FetchLink, FetchTerms
 from ottla.client.fetch_troubles import FetchTroubles
 from ottla.protocol.error_details import from_proto
-from ottla.protocol.errors import Internal, LogTruncated, OttlaError, Throttled
+from ottla.protocol.errors import (
+    Internal,
+    LogTruncated,
+    OttlaError,
+    Throttled,
+    UnknownTopicOrPartition,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -93,12 +99,17 @@ class Fetching:
     def assign(self, positions: Iterable[PartitionPosition]) -> None:
         """Fetch these partitions and no others; those assigned already go on as they are."""
         wanted = {TopicPartition(each.topic, each.partition): each for each in positions}
-        for place in [place for place in self._positions if place not in wanted]:
+        for place in [each for each in self._positions if not self._is_kept(each, wanted)]:
             self.leave(self._positions.pop(place))
             self._troubles.forget(place)
         for place, position in wanted.items():
             self._positions.setdefault(place, position)
         self._unsettled.set()
+
+    def _is_kept(self, place: TopicPartition, wanted: Container[TopicPartition]) -> bool:
+        """A partition whose topic was gone begins anew: there may be another of its name."""
+        failure = self._positions[place].failure
+        return place in wanted and not isinstance(failure, UnknownTopicOrPartition)
 
     def leave(self, position: PartitionPosition) -> None:
         """End the partition's subscription; its position stays, what was fetched goes."""
@@ -207,10 +218,15 @@ class Fetching:
             chance=None if is_news else self._chance.random(),
             backoff=self._backoff,
         )
+        self._tell(final)
+        self._unsettled.set()
+
+    def _tell(self, final: OttlaError | None) -> None:
+        """Have the application told of what it has to decide, if there is something."""
         if final is not None:
             self._errors.append(final)
-        self._news.set()
-        self._unsettled.set()
+            self._news.set()
+            self._moved.set()
 
     def _defect(self, error: Exception) -> None:
         """One of our own tasks failed: nothing more will come, so say so."""
@@ -238,12 +254,21 @@ class Fetching:
             return True
         if self._clock.monotonic_ms() < position.retry_at_ms:
             return False
-        topic = self._access.view.topic(position.topic)
-        leader = self._access.view.leader(position.topic, position.partition)
+        view = self._access.view
+        topic, place = (
+            view.topic(position.topic),
+            TopicPartition(position.topic, position.partition),
+        )
+        if topic is not None:
+            self._tell(position.found_topic(topic.topic_id, policy=self._policy))
+        elif isinstance(view.error(position.topic), UnknownTopicOrPartition):
+            self._tell(position.lost_topic(self._clock.monotonic_ms()))
+        if position.failure:
+            return True
+        leader = view.leader(position.topic, position.partition)
         link = None
         if leader is not None and leader.node_id is not None:
             link = self._link(leader.node_id)
-        place = TopicPartition(position.topic, position.partition)
         if topic is None or link is None:
             self._troubles.no_leader(place)
             self._access.follower.refresh(position.topic)

@@ -100,7 +100,10 @@ class ProduceRouter:
             self.schedule_if_any(queue)
 
     def progressed(self, queue: PartitionQueue) -> None:
-        self.schedule_if_any(queue)
+        if queue.is_empty:
+            queue.topic_id = None  # what comes next is meant for the topic there is by then
+        else:
+            self.schedule(queue)
 
     def refused(self, error: OttlaError) -> bool:
         is_news = self._access.view.take_hint(error)

@@ -25,6 +25,8 @@ OFFSET_MAX = 2**63 - 1
 TIME_MS_MAX = 2**63 - 1
 UNKNOWN_COUNT_MAX = 10
 """So many times in a row a topic may be unknown before the application is told."""
+UNKNOWN_MS_MAX = 5_000
+"""So long brokers may say that there is no such topic, likewise."""
 
 
 class TopicPartition(NamedTuple):
@@ -113,6 +115,9 @@ class PartitionPosition:
     failure: OttlaError | None = None
     """Final: the application has been told, and nothing more comes until it seeks."""
     high_watermark: int | None = None
+    topic_id: bytes | None = None
+    """Of the topic that the position is in; None while it was never subscribed."""
+    _unknown_since_ms: int | None = None
     _failure_count: int = 0
     _unknown_count: int = 0
 
@@ -137,9 +142,48 @@ class PartitionPosition:
         self.start = start
         self.next_offset = start.offset if start.HasField("offset") else None
         self.last_epoch = None
+        self.topic_id = None
         self.failure = None
+        self._unknown_since_ms = None
         self.retry_at_ms = 0
         self._failure_count = self._unknown_count = 0
+
+    def found_topic(self, topic_id: bytes, *, policy: ResetPolicy) -> OttlaError | None:
+        """The topic is known, by this id. A position in one of the same name before says nothing.
+
+        Returns:
+            The error, if the application has to know and decide.
+        """
+        before, self.topic_id = self.topic_id, topic_id
+        self._unknown_since_ms = None
+        if before in {None, topic_id} or self.next_offset is None:
+            return None
+        start = start_by(policy)
+        if start is None:
+            return self._give_up(
+                OffsetOutOfRange(
+                    f"topic {self.topic} was deleted and created again: offset {self.next_offset} "
+                    "is of the one before",
+                    metadata=self._names,
+                )
+            )
+        self.begin_at(start)
+        self.topic_id = topic_id
+        return None
+
+    def lost_topic(self, now_ms: int) -> OttlaError | None:
+        """Brokers say that there is no such topic; the error, once they have for long."""
+        if self._unknown_since_ms is None:
+            self._unknown_since_ms = now_ms
+        if now_ms - self._unknown_since_ms < UNKNOWN_MS_MAX:
+            return None
+        self._unknown_since_ms = None
+        text = f"there is no topic {self.topic} any more"
+        return self._give_up(UnknownTopicOrPartition(text, metadata=self._names))
+
+    @property
+    def _names(self) -> dict[str, object]:
+        return {"topic": self.topic, "partition": self.partition}
 
     def subscribed_at(self, next_offset: int) -> None:
         """The leader said where the subscription begins."""
