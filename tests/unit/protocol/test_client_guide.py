@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def test_the_header_is_laid_out_as_its_table_says() -> None:
         assert int(tag, 16) >> 3 == field.number
     assert int(table[-1][0]) == FIELDS_SIZE
     assert FORMAT_VERSION << 8 == 256
+
+
+def test_the_worked_example_of_credit_is_the_first_trace() -> None:
+    trace = json.loads((PAGE.parents[2] / "tests/vectors/credit.json").read_text())["traces"][0]
+    steps = [
+        [
+            "grant" if "grant" in step else "message",
+            f"{step.get('grant', step.get('message')):,}",
+            f"{step['balance']:,}",
+            f"{sum(step['held'].values()):,}",
+        ]
+        for step in trace["steps"]
+    ]
+    assert [row[:4] for row in rows("Credit")] == steps
 
 
 NUMBERS = [
