@@ -87,6 +87,13 @@ def test_cut_and_impossible_fields_are_refused(data: bytes) -> None:
         parse_request(memoryview(data))
 
 
+@pytest.mark.parametrize("part", [b"\x0a\x00", b"\x10\x00", b"\x98\x06\x00"])
+def test_requests_of_very_many_parts_are_refused_before_they_are_taken_apart(part: bytes) -> None:
+    assert parse_request(memoryview(part * 1_000)).size == 1_000 * len(part)
+    with pytest.raises(InvalidRequest, match="at most 1000 batches and 1000 other fields"):
+        parse_request(memoryview(part * 1_001 + b"\xff" * (1 << 20)))
+
+
 def message_of(*frames: bytes, **fields: object) -> ProduceMessage:
     request = produce_pb2.ProduceRequest(**fields)  # type: ignore[arg-type]  # fields of the message
     views = [memoryview(each) for each in frames]

@@ -23,6 +23,9 @@ from ottla.protocol.errors import (
 from ottla_broker.core.append_checks import Acks
 
 BATCHES_SIZE_MAX: Final = 3_584 << 10
+BATCHES_COUNT_MAX: Final = 1_000
+FIELDS_COUNT_MAX: Final = 1_000
+"""Fields beside the batches, those included that this version doesn't know."""
 TIMEOUT_MS_MAX: Final = 600_000
 TIMEOUT_MS_DEFAULT: Final = 30_000
 
@@ -61,7 +64,8 @@ def parse_request(message: memoryview) -> ProduceMessage:
     """Take a request apart.
 
     Raises:
-        InvalidRequest: it is not a ProduceRequest at all.
+        InvalidRequest: it is not a ProduceRequest at all, or one of too many parts: taking them
+            apart holds everybody else up.
     """
     frames: list[memoryview] = []
     rest: list[memoryview] = []
@@ -76,6 +80,11 @@ def parse_request(message: memoryview) -> ProduceMessage:
                 end = _field_end(message, position)
                 rest.append(message[position:end])
             position = end
+            if len(frames) > BATCHES_COUNT_MAX or len(rest) > FIELDS_COUNT_MAX:
+                raise InvalidRequest(
+                    f"a ProduceRequest has at most {BATCHES_COUNT_MAX} batches and "
+                    f"{FIELDS_COUNT_MAX} other fields"
+                )
         if position > size:
             raise IndexError
         fields = produce_pb2.ProduceRequest.FromString(b"".join(rest))
