@@ -105,6 +105,11 @@ class Watcher:
             async for revision in revisions:
                 self.seen.append(revision)
 
+    async def catches_up(self, writer: Writer) -> None:
+        """Returns once it was given what is acknowledged by now."""
+        wanted = max(writer.acknowledged.values())
+        await until(lambda: bool(self.seen) and self.seen[-1].revision >= wanted)
+
     def numbers(self) -> dict[int, int]:
         """Number → revision; each number was written once."""
         found = {

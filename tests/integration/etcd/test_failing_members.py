@@ -38,13 +38,12 @@ async def test_a_leader_that_is_killed_loses_nothing_and_repeats_nothing(
 
 
 async def test_members_that_fall_silent_are_left_and_nothing_is_lost(trio: EtcdCluster) -> None:
-    async with (
-        running_store(settings_of(trio)) as store,
-        writing_and_watching(store) as (writer, _),
-    ):
+    settings = settings_of(trio)
+    async with running_store(settings) as store, writing_and_watching(store) as (writer, watcher):
         for member in trio.members:  # the one in use among them, and the leader
             member.pause()
             await writer.goes_on(10)
+            await watcher.catches_up(writer)
             member.resume()
             await until(lambda: _answers(store))
 
