@@ -25,6 +25,7 @@ from ottla_runtime.rpc_errors import error_of
 
 Request = fetch_pb2.FetchRequest
 Response = fetch_pb2.FetchResponse
+MANY_IDS = range(2, fetch_session.SUBSCRIPTIONS_MAX + 3)
 EARLIEST = fetch_pb2.ReadStart(position=fetch_pb2.OFFSET_POSITION_EARLIEST)
 
 
@@ -238,6 +239,8 @@ async def test_a_session_that_begins_wrong_is_over(kind: dict[str, Any], reason:
         ({}, "UNSUPPORTED_VERSION"),
         ({"credit": fetch_pb2.GrantCredit(size_bytes=2**64 - 1)}, "INVALID_REQUEST"),
         ({"subscribe": fetch_pb2.Subscribe(topic="flights")}, "INVALID_REQUEST"),
+        ({"unsubscribe": fetch_pb2.Unsubscribe(subscription_ids=MANY_IDS)}, "INVALID_REQUEST"),
+        ({"set_paused": fetch_pb2.SetPaused(subscription_ids=MANY_IDS)}, "INVALID_REQUEST"),
         ({"subscribe": fetch_pb2.Subscribe(topic="flights", subscription_id=1)}, "INVALID_REQUEST"),
     ],
 )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import grpc
@@ -132,7 +132,7 @@ class _Session:
             case "subscribe":
                 self._subscribe(request.subscribe, group)
             case "unsubscribe":
-                for subscription_id in request.unsubscribe.subscription_ids:
+                for subscription_id in _bounded(request.unsubscribe.subscription_ids):
                     if self._forget(subscription_id) is not None:
                         self._say(ended(subscription_id))
             case "seek":
@@ -186,7 +186,7 @@ class _Session:
         self._subscriptions[new_id].is_paused = subscription.is_paused
 
     def _set_paused(self, request: fetch_pb2.SetPaused) -> None:
-        for subscription_id in request.subscription_ids:
+        for subscription_id in _bounded(request.subscription_ids):
             subscription = self._subscriptions.get(subscription_id)
             if subscription is None or subscription.is_paused == request.paused:
                 continue
@@ -271,3 +271,10 @@ class _Session:
         message = batches_message(subscription_id, replica, part)
         self._ledger.sent(subscription_id, message.size)
         await self._context.write(message)
+
+
+def _bounded(subscription_ids: Sequence[int]) -> Sequence[int]:
+    """The ids of one request. Raises InvalidRequest for more than a session has."""
+    if len(subscription_ids) > SUBSCRIPTIONS_MAX:
+        raise InvalidRequest(f"a request names at most {SUBSCRIPTIONS_MAX} subscriptions")
+    return subscription_ids
