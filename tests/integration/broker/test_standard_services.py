@@ -64,12 +64,15 @@ async def test_each_service_has_its_health_and_both_reflections_list_it(cluster:
                 assert await listed(channel, reflection) == expected
 
 
-async def test_what_nobody_may_call_yet_is_not_served(cluster: Cluster) -> None:
+async def test_what_only_brokers_call_is_named_nowhere_and_refused_to_others(
+    cluster: Cluster,
+) -> None:
     async with channel_to(cluster.broker) as channel:
         stub: Any = broker_pb2_grpc.BrokerServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.DeleteReplicaRecords(broker_pb2.DeleteReplicaRecordsRequest(), timeout=10)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert "ottla.internal.broker.v1.BrokerService" not in await listed(channel, REFLECTION[0])
 
 
 async def test_a_service_that_drains_tells_those_who_watch_its_health(cluster: Cluster) -> None:

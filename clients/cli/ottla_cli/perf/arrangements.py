@@ -65,9 +65,13 @@ async def topic_for_run(connection: Connection, place: Place) -> AsyncIterator[s
     """The topic given, or one made for the block and deleted after it, whatever happens.
 
     Raises:
-        OttlaError: it cannot be made.
+        OttlaError: it cannot be made, or the one given is not there. Measuring never creates it.
     """
     if place.topic is not None:
+        async with admin_of(connection) as admin:
+            (given,) = await admin.describe_topics([place.topic])
+        if given.error is not None:
+            raise given.error
         yield place.topic
         return
     name = f"ottla-perf-{secrets.token_hex(4)}"
