@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
+import grpc
 import pytest
 
 from ottla.api.cluster.v1 import cluster_pb2
-from ottla.protocol.errors import LeaderNotAvailable, NotController
+from ottla.protocol.errors import (
+    LeaderNotAvailable,
+    MetadataStoreUnavailable,
+    NotController,
+    OttlaError,
+)
 from ottla.storage.metadata.v1 import metadata_record_pb2 as records
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.metadata.controller_link import ControllerLink
 from ottla_broker.metadata.views import ClusterVersion
+from ottla_runtime.rpc_errors import TransportFailed
 
 from .cluster_messages import Change
 
@@ -121,10 +129,66 @@ async def test_a_term_of_a_new_generation_counts_as_later_whatever_its_epoch(
 @pytest.mark.parametrize(("first", "host"), [(0, "a"), (1, "b"), (2, "a"), (5, "b")])
 async def test_links_begin_at_different_controllers(first: int, host: str) -> None:
     endpoints = [cluster_pb2.Endpoint(host=host, port=1) for host in ("a", "b")]
-    link = ControllerLink(
-        endpoints,
-        table=ClusterTable(),
-        open_channel=lambda _: FakeChannel(),
-        first=first,  # type: ignore[arg-type, return-value]  # nobody calls through it
-    )
+    link = ControllerLink(endpoints, table=ClusterTable(), open_channel=never_opened, first=first)
     assert link.address == (host, 1)
+
+
+def never_opened(endpoint: cluster_pb2.Endpoint) -> Any:
+    raise AssertionError("nobody calls")
+
+
+class StatedChannel(FakeChannel):
+    """A channel whose connection is in the states given, one after the other."""
+
+    def __init__(self, *states: grpc.ChannelConnectivity) -> None:
+        super().__init__()
+        self._states = list(states)
+
+    def get_state(self, *, try_to_connect: bool) -> grpc.ChannelConnectivity:
+        assert try_to_connect
+        return self._states[0]
+
+    async def wait_for_state_change(self, last: grpc.ChannelConnectivity) -> None:
+        assert self._states.pop(0) is last
+
+
+async def test_nothing_is_sent_on_a_connection_that_is_not_there() -> None:
+    states = grpc.ChannelConnectivity
+    channels = [
+        StatedChannel(states.IDLE, states.CONNECTING, states.TRANSIENT_FAILURE),
+        StatedChannel(states.CONNECTING, states.READY),
+    ]
+    endpoints = [cluster_pb2.Endpoint(host=host, port=1) for host in ("a", "b")]
+    opened = iter(channels)
+    link = ControllerLink(
+        endpoints, table=ClusterTable(), open_channel=lambda _: cast("Any", next(opened))
+    )
+    with pytest.raises(MetadataStoreUnavailable):
+        await link.connected(timeout_seconds=5)
+    assert link.address == ("b", 1), "it turned elsewhere"
+    assert cast("object", await link.connected(timeout_seconds=5)) is channels[1]
+
+
+async def test_a_call_that_hangs_is_given_up_when_another_controller_leads(linked: Linked) -> None:
+    async with asyncio.TaskGroup() as group:
+        hanging = group.create_task(failure(linked.link.while_it_leads(forever())), name="call")
+        await asyncio.sleep(0)
+        linked.know("c", node_id=3, epoch=7)
+        assert linked.link.turn_to_active()
+    assert isinstance(hanging.result(), TransportFailed)
+    assert await linked.link.while_it_leads(answer()) == 42
+
+
+async def forever() -> int:
+    await asyncio.Event().wait()
+    return 0
+
+
+async def answer() -> int:
+    return 42
+
+
+async def failure(call: Awaitable[object]) -> OttlaError:
+    with pytest.raises(OttlaError) as caught:
+        await call
+    return caught.value
