@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def _needs_etcd() -> None:
 def lone(_needs_etcd: None, tmp_path: Path) -> Iterator[EtcdCluster]:
     """One member, which elects itself at once."""
     with running_etcd(tmp_path / "etcd", options=FAST) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cramped(_needs_etcd: None, tmp_path: Path) -> Iterator[EtcdCluster]:
+    """One member that has room for 2 MiB."""
+    options = replace(FAST, more=("--quota-backend-bytes=2097152",))
+    with running_etcd(tmp_path / "etcd", options=options) as cluster:
         yield cluster
 
 

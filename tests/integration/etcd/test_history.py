@@ -16,7 +16,7 @@ from integration.etcd.arrangement import (
 )
 
 from kit.etcd import EtcdCluster
-from ottla.protocol.errors import MetadataStoreUnavailable
+from ottla.protocol.errors import MetadataStoreUnavailable, OutcomeUnknown
 from ottla_controller.store.etcd_store import EtcdMetadataStore
 from ottla_controller.store.interface import (
     CompactedError,
@@ -48,6 +48,21 @@ async def test_a_page_larger_than_what_is_taken_at_once_comes_in_parts(lone: Etc
     assert [(item.key, len(item.value)) for item in items] == [
         (b"%d" % number, 400_000) for number in range(6)
     ]
+
+
+async def test_a_full_etcd_refuses_writes_and_serves_reads_until_it_has_room_again(
+    cramped: EtcdCluster,
+) -> None:
+    async with running_store(settings_of(cramped)) as store:
+        await put(store, b"a", b"1")
+        with pytest.raises(OutcomeUnknown, match="full"):
+            for number in range(10):
+                await put(store, b"a", bytes([number]) * 500_000)
+        assert len((await store.read(b"a")).items) == 1
+        await store.compact((await store.read(b"")).revision)
+        await done_in_thread(cramped.ctl, "defrag")
+        await done_in_thread(cramped.ctl, "alarm", "disarm")
+        assert await put(store, b"b", b"1")
 
 
 async def test_history_compacted_while_a_watch_was_broken_is_told(lone: EtcdCluster) -> None:

@@ -55,12 +55,15 @@ def guarded(_needs_etcd: None, tmp_path: Path) -> Iterator[EtcdCluster]:
 
 
 async def works(settings: EtcdSettings) -> None:
-    """Writes, reads and watches."""
+    """Does everything that a controller does."""
     async with running_store(settings) as store:
         done = await store.transact([], [PutKey(b"a", b"1")])
         async with store.watch(b"", from_revision=done.revision) as revisions:
             assert (await anext(revisions)).events[0].value == b"1"
         assert [item.value for item in (await store.read(b"a")).items] == [b"1"]
+        lease_id = await store.grant_lease(60_000)
+        await store.keep_lease_alive(lease_id)
+        await store.compact(done.revision)
 
 
 async def refused(settings: EtcdSettings) -> OttlaError:
@@ -145,6 +148,12 @@ async def test_a_password_changed_meanwhile_is_told_and_everything_works_once_it
             lambda: guarded.ctl("user", "passwd", USER, "--interactive=false", given=PASSWORD)
         )
         assert (await store.transact([], [PutKey(b"a", b"1")])).succeeded
+
+
+async def test_a_user_with_the_prefix_may_do_all_that_a_controller_does(
+    guarded: EtcdCluster,
+) -> None:
+    await works(settings_of(guarded, username=USER, password=PASSWORD))
 
 
 async def test_a_user_name_for_an_etcd_that_asks_for_none_does_no_harm(lone: EtcdCluster) -> None:

@@ -21,7 +21,7 @@ from ottla.protocol.errors import (
 from ottla_controller.store.etcd_connection import EtcdConnection
 from ottla_controller.store.etcd_failures import AttemptFailedError, judge, not_begun
 from ottla_controller.store.etcd_member import CHANNEL_OPTIONS, AnyStream, Metadata
-from ottla_controller.store.etcd_requests import AUTHENTICATE, RANGE, TXN, AnyMethod
+from ottla_controller.store.etcd_requests import AUTHENTICATE, LEASE_GRANT, RANGE, TXN, AnyMethod
 from ottla_controller.store.etcd_settings import EtcdEndpoint, EtcdSettings
 from ottla_controller.store.interface import StoreRestoredError
 
@@ -213,6 +213,17 @@ async def test_what_etcd_refuses_is_refused_at_once() -> None:
     with pytest.raises(NotAuthorized):
         await etcd.write()
     assert etcd.calls[1:] == ["a Txn"]
+
+
+async def test_a_full_etcd_is_not_left_and_a_write_to_it_may_have_been_done() -> None:
+    full = fails(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+    etcd = Arrangement([ANSWERS, full, full], [])
+    await etcd.read()
+    with pytest.raises(OutcomeUnknown, match="full"):
+        await etcd.write()
+    with pytest.raises(MetadataStoreUnavailable, match="full"):
+        await etcd.connection.call(LEASE_GRANT, etcd_pb2.LeaseGrantRequest())
+    assert etcd.calls == ["a Range", "a Txn", "a LeaseGrant"]
 
 
 async def test_every_call_wants_a_member_that_knows_a_leader() -> None:

@@ -68,6 +68,12 @@ def test_a_token_that_does_not_hold_means_logging_in_again(code: Code, details: 
     assert isinstance(judged.error, NotAuthenticated)
 
 
+def test_a_full_etcd_may_have_done_what_it_refuses() -> None:
+    judged = judge(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+    assert judged.verdict is Verdict.DOUBTFUL
+    assert "compact and defragment" in judged.error.message
+
+
 @pytest.mark.parametrize(
     ("code", "details", "error"),
     [
@@ -93,11 +99,6 @@ def test_a_token_that_does_not_hold_means_logging_in_again(code: Code, details: 
             Code.RESOURCE_EXHAUSTED,
             "CLIENT: Received message larger than max (9 vs. 1)",
             AnswerTooLargeError,
-        ),
-        (
-            Code.RESOURCE_EXHAUSTED,
-            "etcdserver: mvcc: database space exceeded",
-            MetadataStoreUnavailable,
         ),
         (Code.INVALID_ARGUMENT, "etcdserver: request is too large", MetadataStoreUnavailable),
     ],

@@ -117,9 +117,12 @@ class EtcdConnection:
                 login_count += 1
                 self._forget_token(login_count, error)
                 continue
-            self._leave(member, str(error))
-            if verdict is Verdict.UNKNOWN and not method.repeatable:
+            if verdict is not Verdict.DOUBTFUL:
+                self._leave(member, str(error))
+            if verdict is not Verdict.ELSEWHERE and not method.repeatable:
                 raise OutcomeUnknown(error.message)
+            if verdict is Verdict.DOUBTFUL:
+                raise error
             failure_count += 1
             await self._before_next(failure_count, deadline_ms, error)
 

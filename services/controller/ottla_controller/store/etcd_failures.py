@@ -34,6 +34,7 @@ _LOG_IN_AGAIN: Final = (
     "etcdserver: revision of auth store is old",
     "etcdserver: user name is empty",
 )
+_FULL: Final = "database space exceeded"
 _TOO_LARGE_FOR_US: Final = "larger than max"
 
 
@@ -44,6 +45,8 @@ class Verdict(Enum):
     """Nothing was done here; another member may do it."""
     UNKNOWN = auto()
     """Nobody can say whether it was done; what may be repeated is."""
+    DOUBTFUL = auto()
+    """It may have been done, and every member would say the same of another try."""
     LOG_IN = auto()
     """Nothing was done; the token is not valid, or there was none."""
     FINAL = auto()
@@ -88,6 +91,10 @@ def judge(code: grpc.StatusCode, details: str) -> Judgement:
     unauthenticated = code is grpc.StatusCode.UNAUTHENTICATED
     if unauthenticated or any(text in details for text in _LOG_IN_AGAIN):
         return Judgement(Verdict.LOG_IN, NotAuthenticated(why))
+    if _FULL in details:
+        # Of writes that are under way when the space runs out, etcd says so having done them.
+        full = "etcd's database is full: compact and defragment it, then disarm its alarm"
+        return Judgement(Verdict.DOUBTFUL, MetadataStoreUnavailable(full))
     refusal = _refusal(code, details)
     if refusal is not None:
         return Judgement(Verdict.FINAL, refusal)
@@ -111,10 +118,6 @@ def _refusal(code: grpc.StatusCode, details: str) -> OttlaError | None:
             return NotAuthenticated("etcd does not take this user name with this password")
         case grpc.StatusCode.RESOURCE_EXHAUSTED if _TOO_LARGE_FOR_US in details:
             return AnswerTooLargeError(f"etcd's answer is too large: {details}")
-        case grpc.StatusCode.RESOURCE_EXHAUSTED if "space exceeded" in details:
-            return MetadataStoreUnavailable(
-                "etcd's database is full: compact and defragment it, then disarm its alarm"
-            )
         case grpc.StatusCode.UNIMPLEMENTED:
             return UnsupportedVersion(f"this is not an etcd of version 3.4 or newer: {details}")
         case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.FAILED_PRECONDITION:
