@@ -106,6 +106,7 @@ async def test_what_cannot_be_sent_is_refused_before_it_is_queued() -> None:
                 (producer.send("single", "text"), InvalidRequest),  # type: ignore[arg-type]  # wrong on purpose
                 (producer.send("single", b"", timestamp_ms=-5), InvalidRequest),
                 (producer.send_many("single", [b"", 5]), InvalidRequest),  # type: ignore[list-item]  # wrong on purpose
+                (producer.send_many("single", [(b"k", b"", b"")]), InvalidRequest),  # type: ignore[list-item]  # wrong on purpose
             ]
             for sending, expected in cases:
                 with pytest.raises(expected):

@@ -249,8 +249,8 @@ class Producer(Face[AsyncProducer[bytes, bytes]], Generic[K, V]):
         count = PORTION_COUNT_FIRST
         while chunk := list(islice(iterator, count)):
             if self._has_interceptors:
-                for each in chunk:
-                    key, value = each if isinstance(each, tuple) else (None, each)
+                for one in chunk:
+                    key, value = one if isinstance(one, tuple) and len(one) == 2 else (None, one)
                     delivery = self.send(
                         topic, value, key=key, partition=partition, timestamp_ms=timestamp_ms
                     )

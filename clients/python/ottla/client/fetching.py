@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
@@ -98,18 +98,14 @@ class Fetching:
 
     def assign(self, positions: Iterable[PartitionPosition]) -> None:
         """Fetch these partitions and no others; those assigned already go on as they are."""
-        wanted = {TopicPartition(each.topic, each.partition): each for each in positions}
-        for place in [each for each in self._positions if not self._is_kept(each, wanted)]:
-            self.leave(self._positions.pop(place))
-            self._troubles.forget(place)
+        wanted = {each.place: each for each in positions}
+        for old in list(self._positions.values()):
+            if old.place not in wanted or old.is_gone:
+                self.leave(self._positions.pop(old.place))
+                self._troubles.forget(old.place)
         for place, position in wanted.items():
             self._positions.setdefault(place, position)
         self._unsettled.set()
-
-    def _is_kept(self, place: TopicPartition, wanted: Container[TopicPartition]) -> bool:
-        """A partition whose topic was gone begins anew: there may be another of its name."""
-        failure = self._positions[place].failure
-        return place in wanted and not isinstance(failure, UnknownTopicOrPartition)
 
     def leave(self, position: PartitionPosition) -> None:
         """End the partition's subscription; its position stays, what was fetched goes."""
@@ -205,7 +201,7 @@ class Fetching:
         self._buffer.drop(position)
         error = from_proto(fields.ended.error)
         if isinstance(error, Throttled):
-            self._troubles.throttled(TopicPartition(position.topic, position.partition), error)
+            self._troubles.throttled(position.place, error)
         is_news = self._access.view.take_hint(error)
         if error.refresh_metadata and not is_news:
             self._access.follower.refresh(position.topic)
@@ -255,10 +251,7 @@ class Fetching:
         if self._clock.monotonic_ms() < position.retry_at_ms:
             return False
         view = self._access.view
-        topic, place = (
-            view.topic(position.topic),
-            TopicPartition(position.topic, position.partition),
-        )
+        topic, place = view.topic(position.topic), position.place
         if topic is not None:
             self._tell(position.found_topic(topic.topic_id, policy=self._policy))
         elif isinstance(view.error(position.topic), UnknownTopicOrPartition):

@@ -269,8 +269,8 @@ class Producer(Generic[K, V]):
             time_ms = time.time_ns() // 1_000_000 if time_fixed is None else time_fixed
             size = None if self._is_custom else self._filling.plain_size(chunk, partition)
             if size is None:
-                for item in chunk:
-                    key, value = item if isinstance(item, tuple) else (None, item)
+                for one in chunk:
+                    key, value = one if isinstance(one, tuple) and len(one) == 2 else (None, one)
                     delivery = await self.send(
                         topic, value, key=key, partition=partition, timestamp_ms=time_ms
                     )

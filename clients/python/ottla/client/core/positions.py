@@ -121,6 +121,16 @@ class PartitionPosition:
     _failure_count: int = 0
     _unknown_count: int = 0
 
+    @property
+    def place(self) -> TopicPartition:
+        """The partition."""
+        return TopicPartition(self.topic, self.partition)
+
+    @property
+    def is_gone(self) -> bool:
+        """Its topic is not there any more, and the application was told; there may be another."""
+        return isinstance(self.failure, UnknownTopicOrPartition)
+
     def subscribe_message(self, subscription_id: int, topic_id: bytes) -> fetch_pb2.Subscribe:
         """The request that begins a subscription here."""
         request = fetch_pb2.Subscribe(
