@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 # The stock clients are those of the tests.
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bench import broker_bench, client_bench, partitions_bench, transport_bench  # noqa: E402 - it needs the line above
+from bench import broker_bench, client_bench, metadata_bench, partitions_bench, transport_bench  # noqa: E402 - it needs the line above
 from bench.measures import table, write_json  # noqa: E402 - as above
 from bench.peers.figures import kept  # noqa: E402 - as above
 
@@ -26,6 +26,7 @@ def main() -> int:
     measures += broker_bench.run(only=arguments.only)
     measures += client_bench.run(rounds=arguments.rounds, only=arguments.only)
     measures += partitions_bench.run(only=arguments.only)
+    measures += metadata_bench.run(only=arguments.only)
     write_json(measures, arguments.json)
     sys.stdout.write(table(measures) + "\n")
     peers = kept()
