@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from integration.walk.processes import Cluster, running_cluster
+from integration.walk.processes import Cluster, ServiceProcess, running_cluster
 
 import ottla
 from ottla.protocol.errors import (
     InvalidConfig,
     InvalidRequest,
+    LeaderNotAvailable,
     OffsetOutOfRange,
     OttlaError,
+    OutcomeUnknown,
     RecordTooLarge,
     UnknownTopicOrPartition,
     VersionConflict,
@@ -212,6 +214,55 @@ async def test_deleted_records_stay_deleted_over_a_crash(
     assert starts == {0: (4, 6), 1: (0, 0)}
     (all_of_it,) = await admin.delete_records({(TOPIC, 0): -1})
     assert all_of_it.log_start_offset == 6
+
+
+@pytest.fixture
+async def second(cluster: Cluster, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    """One more broker of the cluster."""
+    broker = ServiceProcess(
+        "ottla_broker",
+        "--node-id=2",
+        f"--data-dir={tmp_path / 'broker-2'}",
+        f"--controller=127.0.0.1:{cluster.controller.port}",
+        log=tmp_path / "broker-2.log",
+    )
+    try:
+        await broker.start("--rack=far")
+        yield broker
+    finally:
+        await broker.kill()
+
+
+async def test_a_broker_that_was_killed_costs_what_only_it_can_tell(
+    cluster: Cluster, second: ServiceProcess, admin: ottla.Admin
+) -> None:
+    here_and_there = ottla.NewTopic(TOPIC, assignments=[[1], [2]])
+    (created,) = await admin.create_topics([here_and_there])
+    assert created.error is None
+    for partition in (0, 1):
+        await sent(cluster, b"a", b"b", b"c", partition=partition)
+    results = await admin.delete_records({(TOPIC, 0): 1, (TOPIC, 1): 2})
+    assert [each.log_start_offset for each in results] == [1, 2]
+    directories = await admin.describe_log_directories()
+    assert [(each.node_id, len(each.replicas)) for each in directories] == [(1, 1), (2, 1)]
+    far = await admin.describe_config("broker", "2", names=["rack", "retention.ms"])
+    assert sources(far)["rack"] == [("far", "static")]
+    await admin.alter_config("broker", "2", values={"retention.ms": "5"})
+    await second.kill()
+    async with ottla.Admin(f"127.0.0.1:{cluster.broker.port}", timeout_ms=3_000) as hasty:
+        results = await hasty.delete_records({(TOPIC, 0): 2, (TOPIC, 1): 3})
+        assert results[0].log_start_offset == 2
+        assert isinstance(results[1].error, LeaderNotAvailable | OutcomeUnknown)
+        near, silent = await hasty.describe_log_directories()
+        assert (near.error, len(near.replicas)) == (None, 1)
+        assert (silent.node_id, silent.path, silent.replicas) == (2, "", [])
+        assert isinstance(silent.error, LeaderNotAvailable)
+        (known,) = await hasty.describe_configs([ottla.ConfigResource("broker", "2")])
+        assert isinstance(known.error, LeaderNotAvailable)
+        assert sources(known) == {"retention.ms": [("5", "broker")]}
+    await second.start("--rack=far")
+    (again,) = await admin.delete_records({(TOPIC, 1): 3})
+    assert (again.log_start_offset, again.error) == (3, None)
 
 
 async def test_metadata_moves_to_another_controller_and_no_record_is_lost(

@@ -18,6 +18,7 @@ from ottla.protocol.ids import NodeId
 from ottla_broker.metadata.client_view import ClientView, error_message
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.metadata.version_waiters import VersionWaiters
+from ottla_broker.metadata.views import ClusterVersion
 from ottla_broker.rpc.forwarded_calls import Forwarded
 from ottla_broker.rpc.partition_router import PartitionRouter
 from ottla_broker.rpc.record_deletion import RecordDeletion
@@ -203,6 +204,14 @@ async def test_a_start_that_does_not_become_durable_in_time_is_an_unknown_outcom
     test.replica.never_answers = True
     (result,) = await test.delete(item(0), within_ms=1)
     assert reasons([result]) == ["OUTCOME_UNKNOWN"]
+
+
+async def test_a_leader_that_is_not_ready_here_is_waited_for_no_longer_than_the_call() -> None:
+    test = Deletion()
+    test.replica.leader_epoch = None
+    test.table.version = ClusterVersion(1, 1)  # which does not show here yet
+    results = await test.delete(item(0), item(1, 5), within_ms=1)
+    assert reasons(results) == ["LEADER_NOT_AVAILABLE", ""]
 
 
 async def test_an_answer_that_does_not_fit_is_an_unknown_outcome() -> None:

@@ -18,7 +18,13 @@ from typing import Any, Final
 from ottla.api.admin.v1 import admin_pb2
 from ottla.api.error.v1 import error_pb2
 from ottla.internal.broker.v1 import broker_pb2
-from ottla.protocol.errors import FieldError, InvalidRequest, OttlaError, OutcomeUnknown
+from ottla.protocol.errors import (
+    FieldError,
+    InvalidRequest,
+    LeaderNotAvailable,
+    OttlaError,
+    OutcomeUnknown,
+)
 from ottla.protocol.ids import TOPIC_NAME_CHARS_MAX, NodeId
 from ottla_broker.metadata.client_view import error_message
 from ottla_broker.rpc.broker_calls import BrokerCalls
@@ -77,7 +83,10 @@ class RecordDeletion:
         pending = [place for place in range(len(items)) if place not in results]
         failure_count = 0
         while pending:
-            located = await self._located(items, pending, forwarded=_DIRECT, into=results)
+            left_seconds = self._left_seconds(deadline_ms)
+            located = await self._located(
+                items, pending, forwarded=_DIRECT, left_seconds=left_seconds, into=results
+            )
             await self._delete_located(
                 items, located, principal=principal, deadline_ms=deadline_ms, into=results
             )
@@ -101,14 +110,26 @@ class RecordDeletion:
         results = asked_wrongly(items)
         await self._router.caught_up(forwarded)
         pending = [place for place in range(len(items)) if place not in results]
-        located = await self._located(items, pending, forwarded=forwarded, into=results)
+        left_seconds = self._left_seconds(deadline_ms)
+        located = await self._located(
+            items, pending, forwarded=forwarded, left_seconds=left_seconds, into=results
+        )
         await self._delete_located(
             items, located, principal="", deadline_ms=deadline_ms, into=results
         )
         return [results[place] for place in range(len(items))]
 
+    def _left_seconds(self, deadline_ms: int) -> float:
+        return max(1, deadline_ms - self._clock.monotonic_ms()) / 1_000
+
     async def _located(
-        self, items: Sequence[Item], places: Sequence[int], *, forwarded: Forwarded, into: _Results
+        self,
+        items: Sequence[Item],
+        places: Sequence[int],
+        *,
+        forwarded: Forwarded,
+        left_seconds: float,
+        into: _Results,
     ) -> dict[int, Local | Remote]:
         """Where each partition is led; those that can't be found have their result."""
         located: dict[int, Local | Remote] = {}
@@ -117,9 +138,12 @@ class RecordDeletion:
             item = items[place]
             try:
                 entry = self._router.topic_of(item.topic)
-                located[place] = await self._router.locate(
-                    entry, item.partition, forwarded=forwarded
-                )
+                async with asyncio.timeout(left_seconds):
+                    located[place] = await self._router.locate(
+                        entry, item.partition, forwarded=forwarded
+                    )
+            except TimeoutError:
+                into[place] = failed(item, LeaderNotAvailable("its leader is not ready yet"))
             except OttlaError as error:
                 into[place] = failed(item, error)
 
@@ -138,7 +162,7 @@ class RecordDeletion:
         into: _Results,
     ) -> None:
         elsewhere: dict[NodeId, list[int]] = {}
-        left_seconds = max(1, deadline_ms - self._clock.monotonic_ms()) / 1_000
+        left_seconds = self._left_seconds(deadline_ms)
         async with asyncio.TaskGroup() as group:
             for place, where in located.items():
                 if isinstance(where, Remote):
