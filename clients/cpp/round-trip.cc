@@ -4,7 +4,6 @@
 
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/error_details.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <chrono>
@@ -43,6 +42,7 @@ Channel Connect(const std::string& address, const char* authority) {
     return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   }
   std::ifstream file(authority);
+  if (!file) throw std::runtime_error(std::string("cannot read ") + authority);
   grpc::SslCredentialsOptions options;
   options.pem_root_certs.assign(std::istreambuf_iterator<char>(file), {});
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
@@ -155,7 +155,8 @@ int main(int argument_count, char** arguments) try {
   if (argument_count < 2) throw std::runtime_error("round-trip ADDRESS [RECORDS [CA-FILE]]");
   const int count = argument_count > 2 ? std::stoi(arguments[2]) : 100'000;
   const Channel channel = Connect(arguments[1], argument_count > 3 ? arguments[3] : nullptr);
-  const std::string topic = "round-trip.cpp." + std::to_string(getpid());
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const std::string topic = "round-trip.cpp." + std::to_string(now / std::chrono::milliseconds(1));
   CreateTopic(channel, topic);
 
   const auto started = Clock::now();

@@ -161,7 +161,8 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
-	admin, topic := adminv1.NewAdminServiceClient(conn), fmt.Sprintf("round-trip.go.%d", os.Getpid())
+	admin := adminv1.NewAdminServiceClient(conn)
+	topic := fmt.Sprintf("round-trip.go.%d", time.Now().UnixMilli())
 	created, err := admin.CreateTopics(ctx, &adminv1.CreateTopicsRequest{
 		Topics: []*adminv1.NewTopic{{Name: topic, PartitionCount: partitionCount}},
 	})

@@ -113,7 +113,7 @@ function reason(failed: ServiceError): string | undefined {
 }
 
 async function main(): Promise<void> {
-  const topic = `round-trip.node.${process.pid}`;
+  const topic = `round-trip.node.${Date.now()}`;
   const created = { name: topic, partitionCount: PARTITIONS };
   const wanted = CreateTopicsRequest.create({ topics: [created] });
   await answered<CreateTopicsResponse>((done) => admin.createTopics(wanted, done));

@@ -2,7 +2,7 @@
 //!
 //! ottla-round-trip ADDRESS [RECORDS [CA-FILE]]
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crc32fast::Hasher;
 use futures::future::try_join_all;
@@ -122,7 +122,8 @@ async fn main() -> Result<(), Failure> {
     let count = arguments.next().map_or(Ok(100_000), |given| given.parse())?;
     let channel = connect(&address, arguments.next()).await?;
 
-    let topic = format!("round-trip.rust.{}", std::process::id());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let topic = format!("round-trip.rust.{}", now.as_millis());
     let mut admin = AdminServiceClient::new(channel.clone());
     let wanted =
         NewTopic { name: topic.clone(), partition_count: PARTITIONS, ..Default::default() };

@@ -184,7 +184,7 @@ public final class RoundTrip {
             .defaultServiceConfig(SERVICE_CONFIG)
             .build();
     var admin = AdminServiceGrpc.newBlockingStub(channel);
-    var topic = "round-trip.java." + ProcessHandle.current().pid();
+    var topic = "round-trip.java." + System.currentTimeMillis();
     var wanted = NewTopic.newBuilder().setName(topic).setPartitionCount(PARTITIONS);
     admin
         .createTopics(CreateTopicsRequest.newBuilder().addTopics(wanted).build())
