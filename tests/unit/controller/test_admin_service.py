@@ -210,7 +210,7 @@ async def test_an_import_that_a_failing_store_cut_off_is_taken_back(
             export(target),
             target.register(1),
         ):
-            with pytest.raises(MetadataStoreUnavailable, match="is being taken back"):
+            with pytest.raises(MetadataStoreUnavailable, match="being written, or taken back"):
                 await refused
         await target.advance(1_000)
         assert not target.state.has_leftovers

@@ -226,7 +226,7 @@ def test_while_an_import_is_taken_back_nobody_joins_and_nothing_comes_in(
 ) -> None:
     target = ClusterContext()
     take_over(target, export(source), stop_after=1)
-    with pytest.raises(MetadataStoreUnavailable, match="is being taken back"):
+    with pytest.raises(MetadataStoreUnavailable, match="being written, or taken back"):
         target.register(3)
     with pytest.raises(MetadataStoreUnavailable):
         take_over(target, export(source))

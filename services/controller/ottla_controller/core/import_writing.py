@@ -37,7 +37,7 @@ def import_metadata(state: ClusterState, exported: ClusterState) -> Result[None]
     Raises:
         InvalidRequest: the cluster has topics, brokers or settings already, and they aren't what
             this very import would bring.
-        MetadataStoreUnavailable: an import before this one is still being taken back.
+        MetadataStoreUnavailable: an import before this one is being taken back.
     """
     refuse_while_importing(state)
     cluster = _cluster(state, exported)
@@ -62,10 +62,11 @@ def is_empty(state: ClusterState) -> bool:
 
 
 def refuse_while_importing(state: ClusterState) -> None:
-    """Raises `MetadataStoreUnavailable` while an import that failed is being taken back."""
+    """Raises `MetadataStoreUnavailable` while there is an import that isn't whole."""
     if state.import_record is not None:
         raise MetadataStoreUnavailable(
-            f"an import of cluster {state.import_record.cluster_id!r} is being taken back",
+            f"an import of cluster {state.import_record.cluster_id!r} is being written, or taken "
+            "back",
             retry_after_ms=_RETRY_AFTER_MS,
         )
 
