@@ -381,45 +381,6 @@ def test_operations_on_records_are_asked_of_brokers(
     assert method in error.message
 
 
-def exported(calls: Calls) -> list[admin_pb2.ImportMetadataRequest]:
-    """All metadata, as it is sent to be imported."""
-    stream = calls.admin.ExportMetadata(admin_pb2.ExportMetadataRequest(), timeout=WAIT_SECONDS)
-    return [admin_pb2.ImportMetadataRequest(chunk=message.chunk) for message in stream]
-
-
-def shown(calls: Calls) -> int | None:
-    """Number of partitions that operators see; None while that is not decided."""
-    try:
-        return int(calls.admin.DescribeCluster(DescribeClusterRequest(), timeout=1).partition_count)
-    except grpc.RpcError:
-        return None
-
-
-@pytest.mark.slow
-def test_a_controller_killed_in_the_middle_of_an_import_comes_back_without_it(
-    tmp_path: Path,
-) -> None:
-    with running(tmp_path / "source") as calls:
-        calls.start_broker()
-        for name in "abcd":
-            create(calls, NewTopic(name=name, partition_count=5_000))
-        requests = exported(calls)
-    target = ControllerProcess(tmp_path / "target")
-    with calls_to(target.ready()["port"]) as calls:
-        importing = calls.admin.ImportMetadata.future(iter(requests), timeout=WAIT_SECONDS)
-        while shown(calls) is not None:
-            assert not importing.done(), "it takes a hundred transactions and more"
-    target.end(signal.SIGKILL)
-    assert importing.exception(WAIT_SECONDS) is not None
-    with running(tmp_path / "target") as calls:
-        while (count := shown(calls)) is None:
-            continue
-        assert count == 0
-        imported = calls.admin.ImportMetadata(iter(requests), timeout=WAIT_SECONDS)
-        assert imported.record_count == 1 + 1 + 4 + 20_000
-        assert shown(calls) == 20_000
-
-
 def test_directories_and_in_sync_sets_are_kept(calls: Calls) -> None:
     registered = calls.start_broker()
     topic_id = create(calls, NewTopic(name="flights")).results[0].topic_id
