@@ -17,9 +17,13 @@ from integration.etcd.arrangement import (
 
 from kit.etcd import EtcdCluster
 from ottla.protocol.errors import MetadataStoreUnavailable, OutcomeUnknown
+from ottla_controller.store.etcd_settings import PREFIX_BYTES_MAX, EtcdSettings
 from ottla_controller.store.etcd_store import EtcdMetadataStore
 from ottla_controller.store.interface import (
+    TRANSACTION_SIZE_MAX,
     CompactedError,
+    Compare,
+    CreateRevisionIs,
     KeyValue,
     LeaseLostError,
     PutKey,
@@ -32,6 +36,22 @@ pytestmark = pytest.mark.slow
 
 async def put(store: EtcdMetadataStore, key: bytes, value: bytes) -> int:
     return (await store.transact([], [PutKey(key, value)])).revision
+
+
+async def test_the_largest_transaction_fits_under_the_longest_prefix(lone: EtcdCluster) -> None:
+    prefix = "p" * (PREFIX_BYTES_MAX - 2)
+    async with running_store(EtcdSettings.parsed(f"{lone.connect}/{prefix}")) as store:
+        keys = [b"records/partition/%0100d" % number for number in range(128)]
+        compares: list[Compare] = [CreateRevisionIs(key, 0) for key in keys]
+        left = TRANSACTION_SIZE_MAX - 2 * sum(map(len, keys))
+        values = [bytes(left // 128)] * 127 + [bytes(left // 128 + left % 128)]
+        puts = [PutKey(key, value) for key, value in zip(keys, values, strict=True)]
+        done = await store.transact(compares, puts)
+        assert done.succeeded
+        page = await store.read(b"records/")
+    assert [(item.key, len(item.value)) for item in page.items] == [
+        (put.key, len(put.value)) for put in puts
+    ]
 
 
 async def test_a_page_larger_than_what_is_taken_at_once_comes_in_parts(lone: EtcdCluster) -> None:

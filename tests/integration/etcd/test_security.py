@@ -84,12 +84,16 @@ async def test_tls_protects_the_connection_and_knows_etcd_by_its_authority(
     assert isinstance(unknown, MetadataStoreUnavailable)
     assert "CERTIFICATE_VERIFY_FAILED" in unknown.message
     plain = EtcdSettings.parsed(encrypted.connect.removeprefix("https://"), request_timeout_ms=500)
-    assert isinstance(await refused(plain), MetadataStoreUnavailable)
+    unencrypted = await refused(plain)
+    assert isinstance(unencrypted, MetadataStoreUnavailable)
+    assert "write https:// in front" in unencrypted.message
 
 
 async def test_mutual_tls_lets_in_who_shows_a_certificate(mutual: EtcdCluster) -> None:
     await works(settings_of(mutual, ca_path=CA, cert_path=CERT, key_path=KEY))
-    assert isinstance(await refused(quickly(mutual, ca_path=CA)), MetadataStoreUnavailable)
+    nobody = await refused(quickly(mutual, ca_path=CA))
+    assert isinstance(nobody, MetadataStoreUnavailable)
+    assert "asks for a client certificate, give one" in nobody.message
 
 
 async def test_a_file_of_tls_that_is_not_there_is_named(tmp_path: Path, lone: EtcdCluster) -> None:

@@ -30,6 +30,8 @@ Metadata = tuple[tuple[str, str], ...]
 AnyStream = grpc.aio.StreamStreamCall[Any, Any]
 
 _WHY_SECONDS: Final = 0.2
+# What gRPC says of a server that hung up on what it was not willing to talk to.
+_HUNG_UP: Final = ("Socket closed", "Unwrap failed", "Connection reset")
 CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # etcd ends a connection that is pinged more often than every 5 s, or without a call.
     ("grpc.keepalive_time_ms", 10_000),
@@ -91,8 +93,18 @@ class EtcdMember:
         *,
         credentials: grpc.ChannelCredentials | None,
         answer_bytes_max: int,
+        hint: str = "",
     ) -> None:
+        """Makes the channel; it connects with the first call.
+
+        Args:
+            endpoint: where to.
+            credentials: for TLS; None: plaintext.
+            answer_bytes_max: largest answer that is taken.
+            hint: what to say of a member that ends connections as soon as they are made.
+        """
         self.endpoint = endpoint
+        self._hint = hint
         target = str(endpoint)
         options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", answer_bytes_max)]
         self._channel = (
@@ -191,7 +203,10 @@ class EtcdMember:
         try:
             await call(etcd_pb2.StatusRequest(), timeout=_WHY_SECONDS)
         except grpc.aio.AioRpcError as error:
-            raise self._told(not_begun(error.details() or error.code().name)) from None
+            why = error.details() or error.code().name
+            if self._hint and any(sign in why for sign in _HUNG_UP):
+                why = f"{why}; {self._hint}"
+            raise self._told(not_begun(why)) from None
 
     def _stream(
         self,

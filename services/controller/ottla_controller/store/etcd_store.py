@@ -81,7 +81,10 @@ class EtcdMetadataStore:
         credentials = await asyncio.to_thread(_credentials, settings.tls)
         members = tuple(
             EtcdMember(
-                endpoint, credentials=credentials, answer_bytes_max=settings.answer_bytes_max
+                endpoint,
+                credentials=credentials,
+                answer_bytes_max=settings.answer_bytes_max,
+                hint=_hint(settings.tls),
             )
             for endpoint in settings.endpoints
         )
@@ -218,6 +221,13 @@ def _credentials(tls: EtcdTls | None) -> grpc.ChannelCredentials | None:
             f"cannot read {error.filename} for etcd's TLS: {error.strerror}"
         ) from error
     return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _hint(tls: EtcdTls | None) -> str:
+    """What may be missing where etcd ends connections at once."""
+    if tls is None:
+        return "if this etcd wants TLS, write https:// in front of its addresses"
+    return "" if tls.cert_path else "if this etcd asks for a client certificate, give one"
 
 
 def _pem(path: Path | None) -> bytes | None:

@@ -21,7 +21,7 @@ from ottla.protocol.errors import (
 )
 
 TRANSACTION_OPERATIONS_MAX: Final = 128
-TRANSACTION_SIZE_MAX: Final = 1_500_000
+TRANSACTION_SIZE_MAX: Final = 1_520_000
 """Bytes of keys and values. etcd takes 1.5 MiB by default, framing and prefixes included."""
 PAGE_ITEMS_MAX: Final = 10_000
 NO_LEASE: Final = 0
