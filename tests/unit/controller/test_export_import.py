@@ -24,7 +24,7 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     PartitionRecord,
     TopicRecord,
 )
-from ottla_controller.core import limits
+from ottla_controller.core import brokers, limits
 from ottla_controller.core.export import encoded_length, exported_chunks, exported_records
 from ottla_controller.core.import_stream import ImportRules, ImportStream
 from ottla_controller.core.import_writing import import_metadata, undo_import
@@ -209,6 +209,24 @@ def test_an_import_cut_off_anywhere_is_not_seen_and_taken_back(
     assert contents(target.state) == before
     take_over(target, export(source))
     assert target.state.topic_named("flights") is not None
+
+
+@pytest.mark.parametrize("removed_count", [1, 2, 90, 150, 152, 157, 158])
+def test_taking_an_import_back_can_be_cut_off_anywhere_too(
+    source: ClusterContext, removed_count: int
+) -> None:
+    target = ClusterContext()
+    before = dict(target.store)
+    steps = list(import_metadata(target.state, stream(export(source)).state).steps)
+    target.write(Result(None, steps[:-1]))
+    target.write(Result(None, list(undo_import(target.state).steps)[:removed_count]))
+    successor = ClusterContext()
+    successor.store, successor.state = target.store, target.restarted()
+    successor.write(brokers.reconcile(successor.state))
+    while successor.sweep():
+        pass
+    assert successor.store == before
+    assert successor.state.partition_count == 0
 
 
 def test_with_its_last_transaction_everything_is_seen_at_once(source: ClusterContext) -> None:

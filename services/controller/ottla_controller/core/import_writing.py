@@ -76,7 +76,8 @@ def undo_import(state: ClusterState) -> Result[int]:
     if state.import_record is None:
         return Result(0)
     keys = [key_of(record) for record in state.records() if _is_of_import(record)]
-    return Result(len(keys), ((Remove(key),) for key in [*keys, IMPORT_KEY]))
+    # Children first: a partition whose topic is gone would be found by nobody.
+    return Result(len(keys), ((Remove(key),) for key in [*reversed(keys), IMPORT_KEY]))
 
 
 def _is_of_import(record: Record) -> bool:
