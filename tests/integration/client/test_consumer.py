@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,22 @@ async def test_records_come_as_they_are_produced_with_all_their_parts() -> None:
         assert first[:6] == ("single", 0, 0, time_ms, b"", b"")
         assert first.headers == tuple(headers)
         assert (second.offset, second.key, second.value) == (1, b"gone", None)
+
+
+async def test_where_leaders_set_the_time_receipts_and_records_show_it() -> None:
+    async with two_topics() as cluster:
+        configs = {"message.timestamp.type": "LogAppendTime"}
+        await cluster.create_topic("stamped", configs=configs)
+        before_ms = time.time_ns() // 1_000_000
+        async with Producer(cluster.bootstrap) as producer:
+            sent = await producer.send_many("stamped", [b"a", b"b"], timestamp_ms=7)
+            receipts = await sent
+        async with Consumer(cluster.bootstrap, auto_offset_reset="earliest") as consumer:
+            await consumer.assign(["stamped"])
+            records = [await anext(consumer), await anext(consumer)]
+    times_ms = [receipt.timestamp_ms for receipt in receipts]
+    assert [record.timestamp_ms for record in records] == times_ms
+    assert all(before_ms <= each <= before_ms + 60_000 for each in times_ms)
 
 
 async def test_small_credit_still_brings_everything() -> None:
