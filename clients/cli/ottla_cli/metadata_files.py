@@ -166,7 +166,11 @@ def _written(target: str) -> Iterator[Callable[[bytes], object]]:
             yield sys.stdout.buffer.write
             sys.stdout.buffer.flush()
         return
-    path = Path(target)
+    path = Path(target).resolve()  # where a link points to, so that the link stays
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:  # a pipe or a device, which nothing may take the place of
+            yield file.write
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("xb") as file:

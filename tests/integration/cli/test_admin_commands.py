@@ -189,6 +189,13 @@ def test_an_export_is_a_whole_file_or_none(
     platform.ottla("cluster", "export", str(nowhere), code=1)
     document = platform.ottla("cluster", "export", str(file), "-o", "json").document
     assert document["records"]["topics"] >= 1
+    platform.ottla("cluster", "export", "/dev/null")
+    assert Path("/dev/null").is_char_device()
+    platform.ottla("cluster", "export", str(tmp_path), code=1)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    platform.ottla("cluster", "export", str(link))
+    assert link.is_symlink()
     refused = run_ottla("cluster", "export", str(file), "-b", "127.0.0.1:1", code=4)
     assert "no broker answers" in refused.err
     assert file.stat().st_size > 0
