@@ -194,7 +194,7 @@ class ConfigDescriptions:
         return whole
 
     async def _static(self, resource: admin_pb2.ConfigResource, asker: _Asker) -> Sequence[Entry]:
-        node_id = NodeId(int(resource.name))  # the controller knows it, so it is a number
+        node_id = _node_id(resource.name)
         if node_id == self._node_id:
             return self._own_entries()
         if node_id not in self._table.brokers:
@@ -221,6 +221,13 @@ def check_bounds(request: Request) -> None:
             f"page_size is {request.page_size}; at most {PAGE_ENTRIES_MAX} entries fit on a page",
             field_errors=[FieldError("page_size", f"0 to {PAGE_ENTRIES_MAX}")],
         )
+
+
+def _node_id(name: str) -> NodeId:
+    """The broker of a name that the controller took. Raises InvalidRequest."""
+    if not (name.isascii() and name.isdecimal()):
+        raise InvalidRequest(f"a broker is named by its node id, not {name[:32]!r}")
+    return NodeId(int(name))
 
 
 def _is_broker(resource: admin_pb2.ConfigResource) -> bool:
