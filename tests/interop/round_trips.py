@@ -98,13 +98,13 @@ def _row(ran: Ran) -> tuple[str, ...]:
     if ran.outcome is None:
         # A failed build says much; its first line is enough here.
         return (ran.title, ran.security, "", "", "", "", ran.trouble.partition("\n")[0])
-    said = ran.outcome
-    count, seconds = said.get("records"), said.get("seconds")
-    known = isinstance(count, int) and isinstance(seconds, int | float) and seconds > 0
-    rate = f"{count / seconds:,.0f}" if known else ""
+    said, count, rate = ran.outcome, str(ran.outcome.get("records")), ""
+    match ran.outcome:
+        case {"records": int(records), "seconds": int(seconds) | float(seconds)} if seconds > 0:
+            count, rate = f"{records:,}", f"{records / seconds:,.0f}"
     return (
-        *(ran.title, ran.security, f"{count:,}" if known else str(count), rate),
-        *(str(said.get("read")), str(said.get("reason")), ran.trouble or "ok"),
+        *(ran.title, ran.security, count, rate, str(said.get("read"))),
+        *(str(said.get("reason")), ran.trouble or "ok"),
     )
 
 

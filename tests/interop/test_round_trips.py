@@ -12,6 +12,7 @@ import pytest
 from ottla.blocking import Admin
 
 from .languages import LANGUAGES, Language, built
+from .lying_broker import Lie, lying_broker
 from .round_trips import objections, outcome_of
 from .running import PLAINTEXT, TLS, listeners, round_trip, run_program
 from .service import CERTIFICATES
@@ -22,6 +23,14 @@ pytestmark = pytest.mark.timeout(600)
 
 RECORDS = 5_000
 RUN_SECONDS = 30.0
+_NOT_WHAT_WAS_SENT = "what was read is not what was sent"
+COMPLAINTS = {
+    Lie.LOST: _NOT_WHAT_WAS_SENT,
+    Lie.SWAPPED: _NOT_WHAT_WAS_SENT,
+    Lie.EMPTIED: _NOT_WHAT_WAS_SENT,
+    Lie.REFUSED: "NOT_ENOUGH_REPLICAS: one is missing",
+    Lie.NOT_CREATED: "INVALID_TOPIC: not this one",
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +71,20 @@ def test_a_server_that_another_authority_signed_gets_no_records(
     stranger = str(CERTIFICATES / "client.pem")
     with pytest.raises(RuntimeError, match=r"ended with [1-9]"):
         run_program(client, addresses[TLS], "1", stranger, seconds=RUN_SECONDS)
+
+
+@pytest.mark.parametrize("lie", list(COMPLAINTS), ids=lambda lie: lie.name.lower())
+def test_a_program_notices_what_is_wrong(client: StockClient, lie: Lie) -> None:
+    with lying_broker(lie) as address, pytest.raises(RuntimeError, match=COMPLAINTS[lie]):
+        run_program(client, address, str(RECORDS), seconds=RUN_SECONDS)
+
+
+def test_a_program_has_nothing_to_say_against_an_honest_broker(
+    language: Language, client: StockClient
+) -> None:
+    with lying_broker(Lie.NONE) as address:
+        outcome = outcome_of(run_program(client, address, str(RECORDS), seconds=RUN_SECONDS))
+    assert objections(outcome, language=language.name, count=RECORDS) == []
 
 
 def test_fewer_records_than_partitions_are_no_trouble(
