@@ -266,3 +266,18 @@ async def test_an_admin_creates_lists_and_deletes() -> None:
         await admin.delete_topic("new")
         (missing,) = await admin.delete_topics(["new"])
         assert isinstance(missing.error, UnknownTopicOrPartition)
+
+
+async def test_a_producer_with_a_defect_of_its_own_takes_nothing_more() -> None:
+    async def fail() -> None:
+        raise LookupError("ours")
+
+    async with small_topics() as cluster, Producer(cluster.bootstrap) as producer:
+        await (await producer.send("single", b"before"))
+        producer._sending.start(fail(), name="defect")
+        await asyncio.sleep(0)
+        for _ in range(2):
+            with pytest.raises(OttlaError, match="failed unexpectedly: ours") as refused:
+                await producer.send("single", b"after")
+            assert refused.value.reason == "INTERNAL"
+        assert await stored(cluster.bootstrap, "single") == [b"before"]

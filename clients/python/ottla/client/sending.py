@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ottla.client import leaving
 from ottla.client.batch_encoder import BatchEncoder
+from ottla.client.buffer_room import BufferRoom
 from ottla.client.clock import Clock
 from ottla.client.cluster_access import ClusterAccess
 from ottla.client.core.accumulator import Accumulator
@@ -98,7 +98,7 @@ class Sending:
         self._on_error = on_error
         self._clock = clock
         self._lanes: dict[str, TopicLane] = {}
-        self._room: deque[asyncio.Future[None]] = deque()
+        self._failure: OttlaError | None = None
         self._ignored: list[tuple[Observable, OttlaError, int]] = []
         self._unkept_count = 0
         self._busy = asyncio.Event()
@@ -108,6 +108,7 @@ class Sending:
             on_sealed=partitioner.batch_sealed,
         )
         self.accumulator.on_done = self._done
+        self._room = BufferRoom(self.accumulator.has_room)
         self.on_abandon: Callable[[OttlaError], int] = lambda _: 0
         """Gives up records that are still on their way here; returns how many."""
         terms = LinkTerms(
@@ -151,7 +152,7 @@ class Sending:
             if lost_count:
                 _log.warning("closed a producer with %d records not acknowledged", lost_count)
             leaving.closed(self)
-            self._wake_room()
+            self._room.close()
             await self._access.close()
         self._raise_ignored()
 
@@ -195,9 +196,9 @@ class Sending:
 
         Raises:
             InvalidTopic, UnknownTopicOrPartition: there is no such topic.
-            OttlaError: no broker could be asked.
+            OttlaError: no broker could be asked, or the producer has failed.
         """
-        self._access.check_usable()
+        self._check_usable()
         known = await self._access.follower.topic(topic)
         queues = [
             self.accumulator.queue(topic, partition) for partition in range(known.partition_count)
@@ -216,12 +217,21 @@ class Sending:
             BufferFull: there was no room for `max_block_ms`.
             OttlaError: as `lane`.
         """
-        while True:
-            lane = self._lanes.get(topic) or await self.lane(topic)
-            self._access.check_usable()
-            if self.accumulator.has_room(size):
-                return lane
-            await self.room_for(size)
+        try:
+            while True:
+                lane = self._lanes.get(topic) or await self.lane(topic)
+                self._check_usable()
+                if self.accumulator.has_room(size):
+                    return lane
+                await self.room_for(size)
+        except BaseException:
+            self._room.wake()  # it had waited for room that it takes no longer
+            raise
+
+    def _check_usable(self) -> None:
+        self._access.check_usable()
+        if self._failure is not None:
+            raise restated(self._failure)
 
     def ready(self, queue: PartitionQueue) -> None:
         """The queue may have something to send."""
@@ -237,18 +247,12 @@ class Sending:
         """
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + self._settings.max_block_ms / 1_000
-        while not self.accumulator.has_room(size):
-            room = asyncio.get_running_loop().create_future()
-            self._room.append(room)
+        if not self.accumulator.has_room(size):
             try:
-                async with asyncio.timeout_at(deadline):
-                    await room
+                await self._room.wait_for(size, deadline=deadline)
             except TimeoutError:
                 raise self.buffer_full() from None
-            finally:
-                if room in self._room:
-                    self._room.remove(room)
-            self._access.check_usable()
+            self._check_usable()
 
     def buffer_full(self) -> BufferFull:
         """What to raise when there was no room in time."""
@@ -257,16 +261,10 @@ class Sending:
             f"{self._settings.max_block_ms} ms"
         )
 
-    def _wake_room(self) -> None:
-        while self._room:
-            room = self._room.popleft()
-            if not room.done():
-                room.set_result(None)
-
     # What happens beside `send`
 
     def _done(self, batch: OutgoingBatch) -> None:
-        self._wake_room()
+        self._room.wake()
         errors = batch.errors()
         for interceptor in self._interceptors:
             first = None if errors else receipt_of(batch, 0, 0)
@@ -294,6 +292,8 @@ class Sending:
         """One of our own tasks failed: nothing more will be sent, so say so to everybody."""
         failure = Internal(f"the producer failed unexpectedly: {error}")
         failure.__cause__ = error
+        self._failure = failure
+        self._lanes.clear()  # whoever sends from now on asks for one, and hears of it
         self.accumulator.abandon(failure)
 
     async def _keep_house(self) -> None:
