@@ -18,7 +18,7 @@ import grpc
 
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, Endpoint
-from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
+from ottla.internal.controller.v1 import controller_pb2
 from ottla.protocol.errors import MetadataStoreUnavailable, OttlaError
 from ottla_controller.config import ControllerConfig
 from ottla_controller.control.controller import Controller, ControlTimes, check_cluster
@@ -27,7 +27,7 @@ from ottla_controller.control.image import ClusterImage
 from ottla_controller.control.standing import ControllerIdentity
 from ottla_controller.core.topic_creation import CreationRules
 from ottla_controller.rpc.admin_service import AdminServicer
-from ottla_controller.rpc.controller_service import ControllerServicer
+from ottla_controller.rpc.controller_service import ControllerServicer, add_controller_service
 from ottla_controller.store.interface import MetadataStore
 from ottla_controller.store_opening import opened_store
 from ottla_runtime.entropy import SystemEntropy
@@ -218,7 +218,7 @@ def _add_services(
         heartbeat_interval_ms=config.heartbeat_interval_ms,
         watchers_max=config.metadata_watchers_max,
     )
-    controller_pb2_grpc.add_ControllerServiceServicer_to_server(servicer, server)
+    add_controller_service(servicer, server)
     return servicer
 
 

@@ -91,8 +91,11 @@ async def check_after_restore(client: Client, folder: Path, before: Sequence[int
     assert len(list((folder / "broker").rglob("~kept-*"))) == 1
 
 
-@pytest.mark.parametrize("token", ["another-token", None], ids=["new-token", "same-token"])
-@pytest.mark.parametrize("restarts", [True, False], ids=["all-restarted", "brokers-ran-on"])
+@pytest.mark.parametrize(
+    ("token", "restarts"),
+    [("another-token", True), ("another-token", False), (None, False)],
+    ids=["all-restarted", "brokers-ran-on", "brokers-ran-on-and-the-token-is-the-same"],
+)
 async def test_a_snapshot_of_etcd_put_back_costs_no_record(
     platform: Platform, lone: EtcdCluster, token: str | None, *, restarts: bool
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from kit.clock import settle
 from ottla.api.cluster.v1.cluster_pb2 import MetadataVersion
+from ottla.internal.controller.v1.controller_pb2 import WatchClusterMetadataResponse
 from ottla.storage.metadata.v1.metadata_record_pb2 import BrokerRecord, PartitionRecord
 from ottla_controller.control import feed as feed_module
 from ottla_controller.control.feed import cut, cut_records
@@ -140,3 +141,19 @@ async def test_the_image_follows_through_an_outage_and_a_compaction() -> None:
         await context.write(put_broker(2))
         assert sorted(context.state.brokers) == [1, 2]
         await settle()
+
+
+async def test_a_snapshot_is_encoded_once_until_something_changes() -> None:
+    async with ControllerContext.running() as context:
+        await context.write(put_broker(1))
+        first = context.feed.shared_snapshot()
+        assert first.portion(0) is context.feed.shared_snapshot().portion(0)
+        assert first.portion(1) is None
+        revision, records = context.feed.snapshot()
+        message = WatchClusterMetadataResponse.FromString(first.portion(0) or b"")
+        assert [change.WhichOneof("change") for change in message.changes] == [
+            as_change(record).WhichOneof("change") for record in records
+        ]
+        await context.write(put_broker(2))
+        later = context.feed.shared_snapshot()
+        assert later.revision > first.revision == revision

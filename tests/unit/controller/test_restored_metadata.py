@@ -31,10 +31,12 @@ def settle(
     store_id: str = "",
     revision: int = 100,
     seen: Position = NOWHERE,
-    lost: bool = False,
+    lost: int = 0,
 ) -> bool:
     facts = StoreFacts(store_id, revision)
-    return context.write(settle_generation(context.state, store=facts, seen=seen, lost=lost))
+    return context.write(
+        settle_generation(context.state, store=facts, seen=seen, lost_generation=lost)
+    )
 
 
 def floor(context: ClusterContext, epoch: int, *, partition: int = 0) -> LeaderEpochFloor:
@@ -93,6 +95,13 @@ def test_a_loss_that_was_settled_is_not_settled_again() -> None:
     assert settle(context, revision=100, seen=Position(1, 500))
     assert not settle(context, revision=101, seen=Position(1, 500))
     assert context.state.cluster.generation == 2
+
+
+def test_a_generation_begins_above_all_of_which_something_was_lost() -> None:
+    context = ClusterContext()
+    assert settle(context, lost=9)
+    assert context.state.cluster.generation == 10
+    assert not settle(context, lost=9)
 
 
 def test_broker_epochs_rise_above_what_the_broker_has_had() -> None:

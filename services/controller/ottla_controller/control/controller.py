@@ -289,8 +289,8 @@ class Controller:
         """Before the term serves anything: the generation rises if the records were restored."""
 
         def handler(state: ClusterState) -> Result[bool]:
-            lost = self.image.has_lost(state)
-            return settle_generation(state, store=store, seen=seen, lost=lost)
+            lost = self.image.lost_generation
+            return settle_generation(state, store=store, seen=seen, lost_generation=lost)
 
         if (await term.write(handler)).response:
             log_restored(self.image.state)

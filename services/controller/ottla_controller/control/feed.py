@@ -2,7 +2,8 @@
 
 Owns the recent history. A watcher has no queue of its own: it holds the revision it has come to
 and takes what follows from the history, so a slow one costs nothing; one that has fallen behind the
-history gets a snapshot instead. Every message is made once, whoever reads it.
+history gets a snapshot instead. Changes are encoded once, whoever reads them, and so are snapshots:
+after a failover a thousand ask for the same one at a time.
 
     image ──changes──► pending ──20 ms──► deltas (bounded) ──► watchers, each at its own revision
 """
@@ -14,10 +15,14 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from ottla.api.cluster.v1.cluster_pb2 import MetadataVersion
-from ottla.internal.controller.v1.controller_pb2 import MetadataChange
+from ottla.internal.controller.v1.controller_pb2 import (
+    MetadataChange,
+    WatchClusterMetadataResponse,
+)
 from ottla_controller.control.image import ClusterImage
 from ottla_controller.core import limits
 from ottla_controller.core.publication import as_change, latest, snapshot
@@ -28,12 +33,17 @@ DELTAS_MAX: Final = 1_000
 HISTORY_BYTES_MAX: Final = 16 * 1_048_576
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chunk:
     """Changes that go into one message."""
 
     changes: tuple[MetadataChange, ...]
     size: int
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The message with nothing but the changes; what comes before it is part of it as well."""
+        return WatchClusterMetadataResponse(changes=self.changes).SerializeToString()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,24 @@ class Delta:
     base_revision: int
     revision: int
     chunks: tuple[Chunk, ...]
+
+
+class Snapshot:
+    """Everything visible at one revision, encoded as far as anybody has asked for it."""
+
+    def __init__(self, revision: int, records: Iterable[Record]) -> None:
+        self.revision = revision
+        self._rest = cut_records(records)
+        self._encoded: list[bytes] = []
+
+    def portion(self, number: int) -> bytes | None:
+        """One message's changes, encoded; None behind the last."""
+        while number >= len(self._encoded):
+            chunk = next(self._rest, None)
+            if chunk is None:
+                return None
+            self._encoded.append(chunk.encoded)
+        return self._encoded[number]
 
 
 class MetadataFeed:
@@ -61,6 +89,7 @@ class MetadataFeed:
         self._bytes = 0
         self._base_revision = image.visible_revision
         self._moved: set[asyncio.Event] = set()
+        self._snapshot: Snapshot | None = None
         self.heartbeat_count = 0
         self.revision = image.visible_revision
         """The revision that the history leads up to."""
@@ -86,6 +115,7 @@ class MetadataFeed:
         self._has_pending.clear()
         if not self._pending:
             return
+        self._snapshot = None
         pending, self._pending = self._pending, []
         chunks = tuple(cut(latest(pending)))
         self._deltas.append(Delta(self.revision, self._image.visible_revision, chunks))
@@ -118,6 +148,13 @@ class MetadataFeed:
         self.flush()
         return self.revision, snapshot(self._image.state)
 
+    def shared_snapshot(self) -> Snapshot:
+        """The same as `snapshot`, encoded once for all who ask before something changes."""
+        revision, records = self.snapshot()
+        if self._snapshot is None or self._snapshot.revision != revision:
+            self._snapshot = Snapshot(revision, records)
+        return self._snapshot
+
     def join(self) -> asyncio.Event:
         """An event that is set whenever there is something new; give it back with `leave`."""
         moved = asyncio.Event()
@@ -135,6 +172,7 @@ class MetadataFeed:
     def _published(self, changes: Sequence[MetadataChange] | None) -> None:
         if changes is None:  # everything was read anew; what lies between is not known
             self._deltas.clear()
+            self._snapshot = None
             self._pending.clear()
             self._has_pending.clear()
             self._bytes = 0

@@ -158,10 +158,10 @@ class Term:
         facts = StoreFacts(self._store.store_id, page.revision)
 
         def handler(state: ClusterState) -> Result[bool]:
-            lost = self._image.has_lost(state) or (
-                request is not None and registration_was_lost(state, request)
-            )
-            return settle_generation(state, store=facts, seen=told, lost=lost)
+            lost = self._image.lost_generation
+            if request is not None and registration_was_lost(state, request):
+                lost = max(lost, state.cluster.generation)
+            return settle_generation(state, store=facts, seen=told, lost_generation=lost)
 
         if (await self.write(handler, urgent=True)).response:
             log_restored(self._image.state)

@@ -51,7 +51,7 @@ def has_lost(cluster: ClusterRecord, store: StoreFacts, seen: Position) -> bool:
 
 
 def settle_generation(
-    state: ClusterState, *, store: StoreFacts, seen: Position = NOWHERE, lost: bool = False
+    state: ClusterState, *, store: StoreFacts, seen: Position = NOWHERE, lost_generation: int = 0
 ) -> Result[bool]:
     """Writes down which store this is; the generation rises if its records were restored.
 
@@ -61,12 +61,13 @@ def settle_generation(
         state: the cluster, which exists.
         store: the store as it is now.
         seen: the latest position that anybody told of.
-        lost: whether something else shows that the store has forgotten what it held.
+        lost_generation: of which something else shows that the store has lost a part; 0: of none.
     """
     before = state.cluster
     assert before.cluster_id, "there is a cluster"
     moved = is_elsewhere(before, store.store_id)
-    restored = moved or lost or has_lost(before, store, seen)
+    lost = lost_generation >= before.generation or has_lost(before, store, seen)
+    restored = moved or lost
     store_id = store.store_id or before.store_id
     if not restored and store_id == before.store_id:
         return Result(False)
@@ -74,7 +75,7 @@ def settle_generation(
     record.CopyFrom(before)
     record.store_id = store_id
     if restored:
-        record.generation = max(before.generation, seen.generation) + 1
+        record.generation = max(before.generation, seen.generation, lost_generation) + 1
     return Result(restored, ((Put(record),),))
 
 

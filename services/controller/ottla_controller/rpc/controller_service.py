@@ -8,16 +8,15 @@ interceptor.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
 import grpc
 
 from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
-from ottla.protocol.errors import Draining, MetadataStoreUnavailable, TooManyConnections
+from ottla.protocol.errors import Draining, TooManyConnections
 from ottla_controller.control.controller import Controller
-from ottla_controller.control.feed import Chunk, Delta, MetadataFeed, cut_records
+from ottla_controller.control.feed import Delta, MetadataFeed, Snapshot
 from ottla_controller.core.controllers import active_controller
 from ottla_controller.core.directories import assign_directories
 from ottla_controller.core.generations import Position
@@ -131,14 +130,16 @@ class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
         while True:
             if self._draining.is_set():
                 raise Draining("the controller shuts down")
+            moved.clear()
             if not self._controller.image.is_settled:
                 # Of a store that was restored, nothing is shown before its generation has begun.
-                raise MetadataStoreUnavailable("the metadata was restored; its generation begins")
-            moved.clear()
+                await moved.wait()
+                continue
             deltas = None if revision is None else self._feed.after(revision)
             if deltas is None:
-                revision, records = self._feed.snapshot()
-                await watcher.send_snapshot(revision, cut_records(records))
+                snapshot = self._feed.shared_snapshot()
+                await watcher.send_snapshot(snapshot)
+                revision = snapshot.revision
                 continue
             for delta in deltas:
                 await watcher.send_delta(delta)
@@ -156,25 +157,24 @@ class _Watcher:
         self._context = context
         self._controller = controller
 
-    async def send_snapshot(self, revision: int, chunks: Iterable[Chunk]) -> None:
+    async def send_snapshot(self, snapshot: Snapshot) -> None:
         """The messages of a snapshot, one ahead of the last so that the last is known as such."""
-        message = self._message(revision)
+        message = self._message(snapshot.revision)
         message.snapshot_begin = True
-        for number, chunk in enumerate(chunks):
-            if number:
-                await self._send(message)
-                message = self._message(revision)
-            message.changes.extend(chunk.changes)
+        changes, number = snapshot.portion(0) or b"", 1
+        while (following := snapshot.portion(number)) is not None:
+            await self._send(message, changes)
+            message, changes = self._message(snapshot.revision), following
+            number += 1
         message.snapshot_complete = True
-        await self._send(message)
+        await self._send(message, changes)
 
     async def send_delta(self, delta: Delta) -> None:
         """The messages of a delta; only the last one completes its version."""
         for number, chunk in enumerate(delta.chunks, 1):
             whole = number == len(delta.chunks)
             message = self._message(delta.revision if whole else delta.base_revision)
-            message.changes.extend(chunk.changes)
-            await self._send(message)
+            await self._send(message, chunk.encoded)
 
     async def send_heartbeat(self, revision: int) -> None:
         """A sign of life."""
@@ -189,5 +189,35 @@ class _Watcher:
             controller_epoch=active.controller_epoch if active else 0,
         )
 
-    async def _send(self, message: _Message) -> None:
-        await self._context.write(message)
+    async def _send(self, message: _Message, changes: bytes = b"") -> None:
+        # Messages concatenate: what is the watcher's own, and the changes, encoded for all.
+        await self._context.write(message.SerializeToString() + changes)
+
+
+def add_controller_service(servicer: ControllerServicer, server: grpc.aio.Server) -> None:
+    """Serves all RPCs; the stream of metadata takes bytes, since it encodes them by itself."""
+    controller_pb2_grpc.add_ControllerServiceServicer_to_server(
+        servicer,
+        _WithEncodedWatch(servicer, server),  # type: ignore[arg-type]  # all that is called of it
+    )
+
+
+class _WithEncodedWatch:
+    """What generated code takes for the server: hands handlers on, with one of them replaced."""
+
+    def __init__(self, servicer: ControllerServicer, server: grpc.aio.Server) -> None:
+        self._server = server
+        self._watch = grpc.unary_stream_rpc_method_handler(
+            servicer.WatchClusterMetadata,
+            request_deserializer=controller_pb2.WatchClusterMetadataRequest.FromString,
+            response_serializer=bytes,
+        )
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """They come a second time, by their names."""
+
+    def add_registered_method_handlers(self, name: str, handlers: Any) -> None:
+        chosen = {**handlers, "WatchClusterMetadata": self._watch}
+        generic = grpc.method_handlers_generic_handler(name, chosen)
+        self._server.add_generic_rpc_handlers((generic,))
+        self._server.add_registered_method_handlers(name, chosen)
