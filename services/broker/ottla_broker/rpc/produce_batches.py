@@ -1,9 +1,9 @@
 """A request's batches, made ready to be appended as they are.
 
-    canonical, not compressed ────────► untouched
-    canonical, compressed ────────────► opened and checked ┐
-    canonical, in another codec ──────► checked, then made │ beside the event loop, but for small
-    another writer's encoding ────────► checked, canonical ┘
+    canonical ────────────────────────► looked into            ┐
+    canonical, compressed ────────────► opened and looked into │ beside the event loop,
+    canonical, in another codec ──────► the same, then made    │ but for small ones
+    another writer's encoding ────────► checked, canonical     ┘
 
 Owns telling these apart. Appends are ordered because nothing is left to do, and so to wait for,
 once a partition is handed what comes out of here.
@@ -21,7 +21,7 @@ from ottla.protocol.records import RecordLimits, check_records
 from ottla_broker.core.append_checks import check_batch
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.core.recompression import EXPANSION_MAX, needs_recompression, recompress
-from ottla_broker.rpc.compressed_payloads import check_payload, is_checked_at_once, is_compressed
+from ottla_broker.rpc.payload_checks import check_payload, is_checked_at_once, is_compressed
 from ottla_broker.storage.ports import Offload
 
 FOREIGN_RECORDS_MAX: Final = 1_000_000
@@ -42,24 +42,28 @@ async def ready_batches(
     for batch in found:
         if batch.header.producer_id:
             raise UnsupportedVersion("producer identities are not known to this server")
-    if not any(is_compressed(batch) or needs_recompression(batch, config) for batch in found):
-        return found
-    for batch in found:  # nothing is decompressed whose checksum doesn't hold
+    if any(is_compressed(batch) or needs_recompression(batch, config) for batch in found):
+        _check_all(found, config, now_ms)  # nothing is decompressed whose checksum doesn't hold
+    try:
+        if all(_is_ready_at_once(batch, config) for batch in found):
+            return found
+        return await offload.run(lambda: [_opened(batch, config) for batch in found])
+    except CorruptBatch:
+        _check_all(found, config, now_ms)  # damaged on its way, it has the more telling error
+        raise
+
+
+def _check_all(batches: Sequence[Batch], config: LogConfig, now_ms: int) -> None:
+    for batch in batches:
         check_batch(batch, config, now_ms=now_ms)
-    if all(_is_ready_at_once(batch, config) for batch in found):
-        return found
-    return await offload.run(lambda: [_opened(batch, config) for batch in found])
 
 
 def _is_ready_at_once(batch: Batch, config: LogConfig) -> bool:
-    if needs_recompression(batch, config):
-        return False
-    return not is_compressed(batch) or is_checked_at_once(batch, config)
+    return not needs_recompression(batch, config) and is_checked_at_once(batch, config)
 
 
 def _opened(batch: Batch, config: LogConfig) -> Batch:
-    if is_compressed(batch) or needs_recompression(batch, config):
-        check_payload(batch, config)
+    check_payload(batch, config)
     return recompress(batch, config)
 
 

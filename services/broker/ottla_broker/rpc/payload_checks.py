@@ -1,15 +1,17 @@
-"""Compressed payloads opened once, before they are appended: can readers read what is in there?
+"""Payloads looked into once, before they are appended: can readers read what is in there?
 
     decompressed within a bound ─► cut into records ─► as many as the header says ─► each parses
                                                                     and has the next offset ◄─┘
 
 Owns these checks. What was decompressed is thrown away: the batch is stored as it came. Blocking
-work of the size of the records; `is_small` says whether it may be done on the event loop. Does not
-own the checks of header and checksum, which come before (`core.append_checks`).
+work of the size of the records; `is_checked_at_once` does what is little of it on the event loop.
+Protobuf's C code does the looking: Python takes no step for each record. Does not own the checks of
+header and checksum (`core.append_checks`).
 """
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -34,6 +36,7 @@ RUN_RECORD_COUNT: Final = 20_000
 
 _RECORD_TAG: Final = 0x0A
 _LENGTH_BITS_MAX: Final = 35
+_offset_delta = attrgetter("offset_delta")
 
 
 def is_compressed(batch: Batch) -> bool:
@@ -47,11 +50,12 @@ def is_checked_at_once(batch: Batch, config: LogConfig) -> bool:
     Raises:
         CorruptBatch, RecordTooLarge: as `check_payload`.
     """
-    if (
-        len(batch.payload) > LOOP_PAYLOAD_SIZE_MAX
-        or batch.header.record_count > LOOP_RECORD_COUNT_MAX
-        or plain_size_max(config) < LOOP_PLAIN_SIZE_MAX
-    ):
+    if batch.header.record_count > LOOP_RECORD_COUNT_MAX:
+        return False
+    if not is_compressed(batch):
+        _check_plain(bytes(batch.payload), batch)
+        return True
+    if len(batch.payload) > LOOP_PAYLOAD_SIZE_MAX or plain_size_max(config) < LOOP_PLAIN_SIZE_MAX:
         return False
     try:
         plain = decompress(batch.header.codec, batch.payload, size_max=LOOP_PLAIN_SIZE_MAX)
@@ -163,6 +167,5 @@ def _parse(run: bytes, *, last: int) -> None:
         records = record_pb2.Records.FromString(run).records
     except DecodeError:
         raise CorruptBatch("the batch's payload has a record that cannot be parsed") from None
-    deltas = [record.offset_delta for record in records]
-    if deltas != list(range(last - len(deltas), last)):
+    if list(map(_offset_delta, records)) != list(range(last - len(records), last)):
         raise CorruptBatch("the batch's records do not have one offset after the other")

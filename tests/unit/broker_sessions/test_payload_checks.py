@@ -15,7 +15,7 @@ from ottla.protocol.error_details import from_proto
 from ottla.protocol.errors import CorruptBatch, RecordTooLarge
 from ottla.protocol.records import encode_records, read_records
 from ottla_broker.core.log_config import CompressionType, LogConfig
-from ottla_broker.rpc.compressed_payloads import (
+from ottla_broker.rpc.payload_checks import (
     CUT_SIZE_MAX,
     LOOP_RECORD_COUNT_MAX,
     RUN_RECORD_COUNT,
@@ -143,6 +143,25 @@ def test_payloads_too_large_to_cut_are_checked_as_well() -> None:
         check(plain + b"\x12\x00", count=5)
 
 
+def test_what_is_not_compressed_waits_for_no_thread_unless_it_has_many_records() -> None:
+    large = read_batch(frame(records(*[bytes(1_000)] * 500), codec=Codec.NONE, count=500))
+    assert is_checked_at_once(large, LogConfig())
+    count = LOOP_RECORD_COUNT_MAX + 1
+    many = read_batch(frame(records(*[b"v"] * count), codec=Codec.NONE, count=count))
+    assert not is_checked_at_once(many, LogConfig())
+    check_payload(many, LogConfig())
+
+
+async def test_an_uncompressed_batch_damaged_on_its_way_is_told_of_its_crc() -> None:
+    test = Producing()
+    damaged = bytearray(frame(records(b"v" * 100), codec=Codec.NONE, count=1))
+    damaged[-101] ^= 1
+    test.client.open.set()
+    await test.serve([request(frame=bytes(damaged), correlation_id=1)])
+    (answer,) = test.client.answers
+    assert "crc32c" in answer.error.message
+
+
 def test_only_small_batches_are_opened_on_the_loop() -> None:
     small = read_batch(frame(records(b"v" * 1_000), codec=Codec.ZSTD, count=1))
     assert is_checked_at_once(small, LogConfig())
@@ -185,7 +204,7 @@ async def test_a_bomb_is_refused_before_it_is_appended() -> None:
     assert test.replica.placed == []
 
 
-async def test_batches_are_stored_as_they_came_and_uncompressed_ones_are_not_opened() -> None:
+async def test_batches_are_stored_as_they_came() -> None:
     test = Producing()
     large = records(*[os.urandom(10_000)] * 10)
     frames = [frame(large, codec=codec, count=10) for codec in Codec]
@@ -210,8 +229,11 @@ async def test_batches_that_are_recompressed_are_opened_too() -> None:
     assert test.replica.placed[0].header.codec is Codec.ZSTD
 
 
-async def test_what_is_to_be_compressed_is_looked_into_before() -> None:
-    test = Producing(compression_type=CompressionType.ZSTD)
+@pytest.mark.parametrize("compression_type", [CompressionType.PRODUCER, CompressionType.ZSTD])
+async def test_what_is_not_compressed_is_looked_into_as_well(
+    compression_type: CompressionType,
+) -> None:
+    test = Producing(compression_type=compression_type)
     garbage = frame(b"garbage!", codec=Codec.NONE, count=1)
     assert await produced(test, garbage) == ["CORRUPT_BATCH"]
     assert test.replica.placed == []
