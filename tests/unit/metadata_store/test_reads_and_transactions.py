@@ -21,6 +21,8 @@ from ottla_controller.store.interface import (
     prefix_end,
 )
 
+from .conftest import StoreCase
+
 
 async def put(store: MetadataStore, *pairs: tuple[bytes, bytes]) -> int:
     done = await store.transact([], [PutKey(key, value) for key, value in pairs])
@@ -40,6 +42,16 @@ async def test_a_new_store_is_empty(store: MetadataStore) -> None:
     page = await store.read(b"")
     assert page.items == ()
     assert not page.more
+
+
+async def test_a_store_keeps_its_name_and_nothing_is_lost_by_accepting_what_was_not_restored(
+    case: StoreCase,
+) -> None:
+    await put(case.store, (b"a", b"1"))
+    name = case.store.store_id
+    case.store.accept_restored()
+    assert await values(case.store) == {b"a": b"1"}
+    assert case.store.store_id == name
 
 
 async def test_what_was_put_is_read_with_its_revisions(store: MetadataStore) -> None:
