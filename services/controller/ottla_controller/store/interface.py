@@ -136,7 +136,8 @@ class LeaseLostError(NotController):
 class StoreRestoredError(MetadataStoreUnavailable):
     """The store lost revisions that this process has seen: it was restored from a backup.
 
-    Every call and every watch raises it from then on, until `accept_restored`.
+    Every call and every watch raises it from then on, until `accept_restored`. A transaction that
+    raises it may have been done, in the store as it is now.
     """
 
 
@@ -144,7 +145,9 @@ class MetadataStore(Protocol):
     """What a controller needs of a metadata store. Called from one event loop.
 
     Every method raises `MetadataStoreUnavailable` while the store cannot answer; nothing was
-    changed then. `transact` raises `OutcomeUnknown` where nobody can say whether it was: read
+    changed then. One that other processes use as well may also be restored under this one
+    (`StoreRestoredError`), and may not let it in any more (`NotAuthenticated`, `NotAuthorized`). A
+    watch waits while the store cannot answer, where it can go on by itself. `transact` raises `OutcomeUnknown` where nobody can say whether it was: read
     again and compare, never repeat blindly.
     """
 
