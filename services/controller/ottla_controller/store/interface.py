@@ -145,10 +145,11 @@ class MetadataStore(Protocol):
     """What a controller needs of a metadata store. Called from one event loop.
 
     Every method raises `MetadataStoreUnavailable` while the store cannot answer; nothing was
-    changed then. One that other processes use as well may also be restored under this one
+    changed then. One that other processes use as well may be restored under this one
     (`StoreRestoredError`), and may not let it in any more (`NotAuthenticated`, `NotAuthorized`). A
-    watch waits while the store cannot answer, where it can go on by itself. `transact` raises `OutcomeUnknown` where nobody can say whether it was: read
-    again and compare, never repeat blindly.
+    watch waits while the store cannot answer, where it can go on by itself. `transact` raises
+    `OutcomeUnknown` where nobody can say whether it was done: read again and compare, never repeat
+    blindly.
     """
 
     @property
