@@ -270,7 +270,7 @@ class ReplicaSync:
         try:
             await replica.become_leader(wanted.lead_under)
         except StaleLeaderEpoch as error:
-            self._floors[wanted.key] = replica.epoch_seen or wanted.lead_under
+            self._floors[wanted.key] = int(error.metadata["leader_epoch"])
             _log_failure("replica.lead_failed", wanted.key, error)
         except OttlaError as error:
             _log_failure("replica.lead_failed", wanted.key, error)

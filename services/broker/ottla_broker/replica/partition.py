@@ -114,11 +114,6 @@ class Partition:
         return self._leader_epoch
 
     @property
-    def epoch_seen(self) -> int | None:
-        """The newest leader epoch in the log, of whichever incarnation; None: it never had one."""
-        return self._log.epochs.latest
-
-    @property
     def log_start_offset(self) -> int:
         return self._log.state.log_start
 

@@ -22,10 +22,10 @@ from ottla.protocol.errors import (
     UnknownTopicOrPartition,
 )
 from ottla.protocol.ids import DirectoryId, TopicId
-from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.core.log_events import DirectoryFailed
 from ottla_broker.core.replica_name import ReplicaName
+from ottla_broker.replica.directory_set import DirectorySet
 from ottla_broker.replica.partition import Partition, deleted_error
 from ottla_broker.storage.directory_files import DIRECTORY_ID_SIZE
 from ottla_broker.storage.directory_opening import open_directory
@@ -62,7 +62,7 @@ class DirectoryDescription:
     replicas: tuple[ReplicaDescription, ...]
 
 
-class ReplicaTable:
+class ReplicaTable(DirectorySet):
     """Made by `open`, called on the event loop; nothing becomes durable without `run`.
 
     One owner opens and deletes replicas, several at a time if they are different ones.
@@ -75,8 +75,7 @@ class ReplicaTable:
         failed: Sequence[tuple[Path, OSError]],
         surroundings: DirectorySurroundings,
     ) -> None:
-        self._directories = list(directories)
-        self._failed = list(failed)
+        super().__init__(directories, failed=failed)
         self._surroundings = surroundings
         self._partitions: dict[tuple[TopicId, int], Partition] = {}
         self._names: dict[tuple[str, int], Partition] = {}
@@ -132,50 +131,6 @@ class ReplicaTable:
                 directory.abandon()
             raise
         return cls(opened, failed=failed, surroundings=surroundings)
-
-    @property
-    def cluster_id(self) -> str | None:
-        """The cluster the directories belong to; None while all are new."""
-        return next((one.cluster_id for one in self._directories if one.cluster_id), None)
-
-    @property
-    def directory_ids(self) -> list[DirectoryId]:
-        """Directories that are online."""
-        return [one.directory_id for one in self._directories if one.is_online]
-
-    @property
-    def offline_directory_ids(self) -> list[DirectoryId]:
-        """Directories that failed since they were opened."""
-        return [one.directory_id for one in self._directories if not one.is_online]
-
-    @property
-    def clean_shutdown_epoch(self) -> int | None:
-        """Broker epoch under which all directories were closed cleanly; None if not all were."""
-        epochs = {one.clean_shutdown_epoch for one in self._directories}
-        return epochs.pop() if len(epochs) == 1 and not self._failed else None
-
-    @property
-    def position(self) -> ClusterPosition:
-        """How far the broker had come in its cluster, as noted in its directories."""
-        found = ClusterPosition()
-        for one in self._directories:
-            found = found.merged(one.position)
-        return found
-
-    async def note_position(self, position: ClusterPosition) -> None:
-        """The broker has come so far, durably. Raises StorageFull, StorageOffline."""
-        for directory in self._directories:
-            if directory.is_online:
-                await directory.note_position(position)
-
-    async def adopt_cluster(self, cluster_id: str) -> None:
-        """The directories belong to a cluster from here on.
-
-        Raises ClusterMismatch, StorageFull, StorageOffline.
-        """
-        for directory in self._directories:
-            if directory.is_online:
-                await directory.adopt_cluster(cluster_id)
 
     async def run(self) -> None:
         """Flush, checkpoint and trim until `close`; to be run once, as one supervised task."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,20 +28,21 @@ from ottla.protocol.errors import (
     UnsupportedVersion,
 )
 from ottla.storage.metadata.v1.metadata_record_pb2 import ClusterRecord, ControllerRecord
+from ottla_controller.control.history import forget_history
 from ottla_controller.control.image import ClusterImage
 from ottla_controller.control.lease import HeldLease
+from ottla_controller.control.losses import Losses
 from ottla_controller.control.standing import ControllerIdentity, Standing
 from ottla_controller.control.term import Term, log_restored
 from ottla_controller.control.timed_wait import done_by
 from ottla_controller.control.write_queue import term_over, went_back
 from ottla_controller.core.controllers import active_controller
-from ottla_controller.core.generations import Position, StoreFacts, has_lost, settle_generation
-from ottla_controller.core.record_keys import CLUSTER_KEY
+from ottla_controller.core.generations import Position, StoreFacts, settle_generation
 from ottla_controller.core.result import Put, Result
 from ottla_controller.core.state import ClusterState
 from ottla_controller.setbacks import STORE_FAILURES, Setbacks
 from ottla_controller.store.election import Leadership, campaign
-from ottla_controller.store.interface import CompactedError, MetadataStore, StoreRestoredError
+from ottla_controller.store.interface import MetadataStore, StoreRestoredError
 from ottla_runtime import fields
 from ottla_runtime.clock import Clock
 from ottla_runtime.failures import StartError
@@ -88,6 +88,7 @@ class Controller:
         self._times = times
         self._on_setback = on_setback
         self._setbacks = Setbacks()
+        self._losses = Losses(store, image)
         self._failure_count = 0
         self._store_failure = ""
         self._lease: HeldLease | None = None
@@ -252,7 +253,7 @@ class Controller:
             session_timeout_ms=self._times.session_timeout_ms,
         )
         group.create_task(term.writer.run(), name="controller-writer")
-        await term.write(self._form_cluster)
+        await term.write(lambda state: form_cluster(state, self.identity, self.store.store_id))
         await self._settle(term, facts, seen)
         await standing.announce_term(leadership)
         term.take_over()
@@ -260,7 +261,10 @@ class Controller:
         group.create_task(term.run_sessions(), name="controller-sessions")
         group.create_task(term.run_repairs(), name="controller-repairs")
         group.create_task(term.run_restore_checks(), name="controller-restore-checks")
-        group.create_task(self._compact(), name="controller-compaction")
+        forgetting = forget_history(
+            self.store, self.image, clock=self._clock, history_ms=self._times.history_ms
+        )
+        group.create_task(forgetting, name="controller-compaction")
         _logger.info(
             "controller.became_active",
             **{
@@ -273,18 +277,6 @@ class Controller:
         self.became_active.set()
         self._note_use()
 
-    def _form_cluster(self, state: ClusterState) -> Result[None]:
-        if state.cluster.cluster_id:
-            return Result(None)
-        record = ClusterRecord(
-            cluster_id=self.identity.cluster_id,
-            format_version=RECORD_FORMAT_VERSION,
-            feature_level=FEATURE_LEVEL,
-            generation=1,
-            store_id=self.store.store_id,
-        )
-        return Result(None, ((Put(record),),))
-
     async def _settle(self, term: Term, store: StoreFacts, seen: Position) -> None:
         """Before the term serves anything: the generation rises if the records were restored."""
 
@@ -295,46 +287,20 @@ class Controller:
         if (await term.write(handler)).response:
             log_restored(self.image.state)
 
-    async def _compact(self) -> None:
-        """Forgets revisions once they are older than the history that is kept."""
-        while True:
-            revision = self.image.state.revision
-            await self._clock.sleep_until(self._clock.monotonic_ms() + self._times.history_ms)
-            try:
-                await self.store.compact(revision)
-            except CompactedError:
-                continue
-            except STORE_FAILURES as error:
-                _logger.warning("metadata_store.compaction_failed", **{fields.ERROR: str(error)})
-
     async def look_into(self, seen: Position) -> None:
         """A broker has seen this of the metadata; the store may turn out to have lost it."""
-        state = self.image.state
-        if seen <= (state.cluster.generation, state.revision):
-            return
-        with suppress(*STORE_FAILURES):
-            # From the store itself: this image may be behind the active controller's.
-            page = await self.store.read(CLUSTER_KEY, limit=1)
-            facts = StoreFacts(self.store.store_id, page.revision)
-            records = [ClusterRecord.FromString(item.value) for item in page.items]
-            if records and has_lost(records[0], facts, seen):
-                self.image.note_lost(seen)
-                self._take_losses()
+        await self._losses.look_into(seen)
+        self._act_on_losses()
 
-    def _take_losses(self) -> None:
-        """Other controllers may know of a loss; one that leads does what follows from it."""
-        state = self.image.state
-        told = max((each.lost_generation for each in state.controllers.values()), default=0)
-        if told >= state.cluster.generation > 0:
-            self.image.note_lost(Position(told, 0))
-        if self._term is not None and self.image.has_lost(state):
+    def _act_on_losses(self) -> None:
+        if self._losses.are_known() and self._term is not None:
             self._term.note_lost()
 
     def _published(self, changes: Sequence[MetadataChange] | None) -> None:
         if self._term is not None and changes:
             self._term.note_published()
         if changes is None or any(change.HasField("controller") for change in changes):
-            self._take_losses()
+            self._act_on_losses()
         if changes is None or any(change.HasField("cluster") for change in changes):
             self._changed.set()
         self._note_use()
@@ -346,6 +312,20 @@ class Controller:
 
 class _ResignedError(Exception):
     """The candidacy ends because it was asked to."""
+
+
+def form_cluster(state: ClusterState, identity: ControllerIdentity, store_id: str) -> Result[None]:
+    """Writes the cluster's record where there is none."""
+    if state.cluster.cluster_id:
+        return Result(None)
+    record = ClusterRecord(
+        cluster_id=identity.cluster_id,
+        format_version=RECORD_FORMAT_VERSION,
+        feature_level=FEATURE_LEVEL,
+        generation=1,
+        store_id=store_id,
+    )
+    return Result(None, ((Put(record),),))
 
 
 def check_cluster(state: ClusterState, identity: ControllerIdentity) -> None:
