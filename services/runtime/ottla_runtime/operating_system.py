@@ -1,7 +1,8 @@
 """What a service asks of the operating system before it starts.
 
-Owns the limit of open files and the bond to a parent process. Linux alone has the bond; elsewhere a
-service asked for it refuses to start rather than outlive its parent unnoticed.
+Owns the limit of open files, what becomes of freed memory, and the bond to a parent process. Linux
+alone has the bond; elsewhere a service asked for it refuses to start rather than outlive its parent
+unnoticed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from typing import Final
 from ottla_runtime.failures import StartError
 
 _PR_SET_PDEATHSIG: Final = 1
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+KEPT_BLOCK_SIZE_MAX: Final = 8 << 20
+"""Above any message; larger blocks go back to the system at once, as they come by themselves."""
+KEPT_SIZE_MAX: Final = 64 << 20
 
 PARENT_DIED: Final = signal.SIGHUP
 """What the kernel sends when the parent dies. It may come twice, once for each thread of the parent
@@ -44,6 +50,26 @@ def raise_open_files_limit(files_min: int) -> int:
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
+
+
+def keep_freed_memory() -> bool:
+    """Keep memory that is freed for the next message, up to `KEPT_SIZE_MAX`.
+
+    glibc gives memory back to the system as soon as a few large messages of it are free, and the
+    kernel clears each page again for the next ones, which costs more than all else that is done
+    with them.
+
+    Returns:
+        Whether it is so now; False where the C library has no such choice.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    # 1 is success; each switches glibc's own guess about both off.
+    return bool(
+        mallopt(_M_MMAP_THRESHOLD, KEPT_BLOCK_SIZE_MAX)
+        and mallopt(_M_TRIM_THRESHOLD, KEPT_SIZE_MAX)
+    )
 
 
 def bind_life_to_parent(parent_process_id: int | None = None) -> None:

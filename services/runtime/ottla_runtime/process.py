@@ -34,6 +34,7 @@ from ottla_runtime.loop_lag import LoopLagWatch
 from ottla_runtime.operating_system import (
     PARENT_DIED,
     bind_life_to_parent,
+    keep_freed_memory,
     raise_open_files_limit,
 )
 from ottla_runtime.ready_pipe import ReadyPipe
@@ -151,6 +152,7 @@ def run_service(
         if config.die_with_parent:
             bind_life_to_parent(config.parent_process_id)
         raise_open_files_limit(config.open_files_min)
+        keep_freed_memory()
         # What is loaded stays for good. A full collection would walk it all, again and again, and
         # hold every call for 0.1 s; so it walks only what came later.
         gc.freeze()
