@@ -23,6 +23,7 @@ from ottla_controller.store.etcd_failures import AttemptFailedError, judge, not_
 from ottla_controller.store.etcd_member import CHANNEL_OPTIONS, AnyStream, Metadata
 from ottla_controller.store.etcd_requests import AUTHENTICATE, LEASE_GRANT, RANGE, TXN, AnyMethod
 from ottla_controller.store.etcd_settings import EtcdEndpoint, EtcdSettings
+from ottla_controller.store.etcd_store import EtcdMetadataStore
 from ottla_controller.store.interface import StoreRestoredError
 
 Code = grpc.StatusCode
@@ -118,9 +119,11 @@ class Arrangement:
             username=username,
             password=username,
         )
+        entropy = FirstThenHalf()
         self.connection = EtcdConnection(
-            tuple(self.members), settings, clock=self.clock, entropy=FirstThenHalf()
+            tuple(self.members), settings, clock=self.clock, entropy=entropy
         )
+        self.store = EtcdMetadataStore(self.connection, settings, clock=self.clock, entropy=entropy)
 
     async def read(self) -> Any:
         return await self.connection.call(RANGE, etcd_pb2.RangeRequest())
@@ -224,6 +227,14 @@ async def test_a_full_etcd_is_not_left_and_a_write_to_it_may_have_been_done() ->
     with pytest.raises(MetadataStoreUnavailable, match="full"):
         await etcd.connection.call(LEASE_GRANT, etcd_pb2.LeaseGrantRequest())
     assert etcd.calls == ["a Range", "a Txn", "a LeaseGrant"]
+
+
+async def test_who_may_not_compact_is_told_to_have_etcd_do_it() -> None:
+    denied = fails(Code.PERMISSION_DENIED, "etcdserver: permission denied")
+    etcd = Arrangement([ANSWERS, denied], [])
+    with pytest.raises(NotAuthorized, match="auto-compaction-retention"):
+        await etcd.store.compact(5)
+    assert etcd.calls == ["a Range", "a Compact"]
 
 
 async def test_every_call_wants_a_member_that_knows_a_leader() -> None:

@@ -15,7 +15,7 @@ from typing import Final, Self
 import grpc
 
 from ottla.internal.etcd.v1 import etcd_pb2
-from ottla.protocol.errors import InvalidConfig, OttlaError
+from ottla.protocol.errors import InvalidConfig, NotAuthorized, OttlaError
 from ottla_controller.setbacks import Setbacks
 from ottla_controller.store.etcd_connection import EtcdConnection
 from ottla_controller.store.etcd_failures import AnswerTooLargeError
@@ -181,6 +181,11 @@ class EtcdMetadataStore:
             await self._connection.call(COMPACT, etcd_pb2.CompactRequest(revision=revision))
         except CompactedError:
             raise CompactedError(await self._compacted_revision(revision)) from None
+        except NotAuthorized as error:
+            raise NotAuthorized(
+                "this etcd lets only users with the root role compact its history; have it compact "
+                "by itself (--auto-compaction-retention)"
+            ) from error
 
     async def _page(self, request: etcd_pb2.RangeRequest) -> etcd_pb2.RangeResponse:
         """What was asked for, or as much of it as fits into an answer."""
