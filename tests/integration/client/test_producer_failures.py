@@ -278,6 +278,6 @@ async def test_a_producer_with_a_defect_of_its_own_takes_nothing_more() -> None:
         await asyncio.sleep(0)
         for _ in range(2):
             with pytest.raises(OttlaError, match="failed unexpectedly: ours") as refused:
-                await producer.send("single", b"after")
+                _ = await producer.send("single", b"after")
             assert refused.value.reason == "INTERNAL"
         assert await stored(cluster.bootstrap, "single") == [b"before"]
