@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -272,11 +273,24 @@ def test_settings_of_topics_are_read() -> None:
             parse_configs(bad)
 
 
-def test_data_lies_under_the_users_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/kafka")
-    assert default_path({}) == Path("/home/kafka/.local/share/ottla")
-    assert default_path({"XDG_DATA_HOME": "/data"}) == Path("/data/ottla")
-    assert default_path({"XDG_DATA_HOME": "relative"}) == Path("/home/kafka/.local/share/ottla")
+def test_data_lies_under_the_users_data_directory() -> None:
+    home = {"HOME": "/home/kafka"}
+    assert default_path(home) == Path("/home/kafka/.local/share/ottla")
+    assert default_path({**home, "XDG_DATA_HOME": "/data"}) == Path("/data/ottla")
+    assert default_path({**home, "XDG_DATA_HOME": "relative"}) == default_path(home)
+
+
+def test_empty_home_counts_as_none_and_the_accounts_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = list(pwd.getpwuid(os.getuid()))
+    account[5] = "/var/lib/kafka"
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(account))
+    for environ in ({}, {"HOME": ""}):
+        assert default_path(environ) == Path("/var/lib/kafka/.local/share/ottla")
+    account[5] = ""
+    with pytest.raises(CommandFailed, match="give --data DIR"):
+        default_path({"HOME": ""})
 
 
 def test_help_has_no_colour_off_a_terminal() -> None:

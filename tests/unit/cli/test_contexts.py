@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import stat
 from pathlib import Path
 
@@ -133,18 +134,18 @@ def test_unknown_context_is_not_found() -> None:
     assert caught.value.code == EXIT_NOT_FOUND
 
 
-def test_place_is_the_users_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/kafka")
-    assert default_path({}) == Path("/home/kafka/.config/ottla/contexts.toml")
-    assert default_path({"XDG_CONFIG_HOME": "/c"}) == Path("/c/ottla/contexts.toml")
-    assert default_path({"XDG_CONFIG_HOME": "c"}) == default_path({})
+def test_place_is_the_users_configuration() -> None:
+    home = {"HOME": "/home/kafka"}
+    assert default_path(home) == Path("/home/kafka/.config/ottla/contexts.toml")
+    assert default_path({**home, "XDG_CONFIG_HOME": "/c"}) == Path("/c/ottla/contexts.toml")
+    assert default_path({**home, "XDG_CONFIG_HOME": "c"}) == default_path(home)
 
 
 def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError
+    def unknown(_: int) -> pwd.struct_passwd:
+        raise KeyError
 
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.raises(CommandFailed, match="no home directory") as caught:
         default_path({})
     assert "set HOME or XDG_CONFIG_HOME" in caught.value.hint

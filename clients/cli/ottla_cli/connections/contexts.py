@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ottla_cli.failures import EXIT_NOT_FOUND, CommandFailed, UsageFailed
+from ottla_cli.user_directories import user_directory
 
 FIELDS: Final[Mapping[str, type]] = {
     "bootstrap": str,
@@ -80,16 +81,13 @@ def default_path(environ: Mapping[str, str]) -> Path:
     Raises:
         CommandFailed: the user has no home.
     """
-    base = environ.get("XDG_CONFIG_HOME", "")
-    if base and Path(base).is_absolute():
-        return Path(base) / "ottla" / "contexts.toml"
-    try:
-        return Path.home() / ".config" / "ottla" / "contexts.toml"
-    except RuntimeError:
+    path = user_directory(environ, variable="XDG_CONFIG_HOME", below_home=".config")
+    if path is None:
         raise CommandFailed(
             "there is no home directory to keep contexts in",
             hint="set HOME or XDG_CONFIG_HOME, or say what is needed with flags, as --bootstrap",
-        ) from None
+        )
+    return path / "contexts.toml"
 
 
 def load(path: Path) -> Contexts:

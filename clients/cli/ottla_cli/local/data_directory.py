@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ottla_cli.failures import CommandFailed
+from ottla_cli.user_directories import user_directory
 
 _LOCK_NAME: Final = "up.lock"
 _LOG_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -32,13 +33,10 @@ def default_path(environ: Mapping[str, str]) -> Path:
     Raises:
         CommandFailed: the user has no home.
     """
-    base = environ.get("XDG_DATA_HOME", "")
-    if base and Path(base).is_absolute():
-        return Path(base) / "ottla"
-    try:
-        return Path.home() / ".local" / "share" / "ottla"
-    except RuntimeError:
-        raise CommandFailed("there is no home directory to keep data in; give --data DIR") from None
+    path = user_directory(environ, variable="XDG_DATA_HOME", below_home=".local/share")
+    if path is None:
+        raise CommandFailed("there is no home directory to keep data in; give --data DIR")
+    return path
 
 
 class DataDirectory:
