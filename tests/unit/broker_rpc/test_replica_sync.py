@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+from structlog.testing import capture_logs
 
 from kit.storage import StorageContext
 from ottla.api.cluster.v1 import cluster_pb2
@@ -22,6 +23,7 @@ from ottla_broker.metadata.topic_settings import TopicSettings
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.metadata.views import ClusterVersion
 from ottla_broker.replica.replica_table import ReplicaTable
+from ottla_broker.storage.filesystem import Descriptors
 
 from .cluster_messages import Change, cluster, partition, removed, topic, topic_id
 
@@ -283,6 +285,42 @@ async def test_a_namesake_of_a_kept_replica_begins_empty_and_takes_no_file_of_it
     async with context.opened() as replicas:
         assert len(replicas.partitions()) == 1
         assert (await asyncio.to_thread(lambda: sorted(path.name for path in kept.iterdir())))[-1]
+
+
+async def test_a_topic_that_a_backup_brought_back_is_kept_when_the_next_one_does_not_know_it(
+    tmp_path: Path,
+) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a"), *led(1, 1))
+        assert await synced.sync.apply()
+        synced.change(removed(1))
+        assert await synced.sync.apply()
+        assert replicas.partitions() == []
+        synced.restore(topic(1, "a"), *led(1, 1))
+        assert await synced.sync.apply()
+        synced.restore()
+        assert await synced.sync.apply()
+        assert [each.topic for each in replicas.partitions()] == ["a"]
+
+
+async def test_what_fails_again_and_again_is_told_when_its_reason_changes(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        context.filesystem.descriptors_left = Descriptors(limit=100, left=10)
+        synced.change(topic(1, "a", partition_count=2), *led(1, 2))
+        with capture_logs() as lines:
+            assert await synced.sync.apply()
+            synced.change(*led(1, 2))
+            assert await synced.sync.apply()
+        assert [(each["event"], each["reason"]) for each in lines] == [
+            ("replica.open_failed", "STORAGE_FULL")
+        ] * 2
+        assert sorted(each["partition"] for each in lines) == [0, 1]
 
 
 async def test_how_far_the_broker_has_come_is_durable_before_a_replica_is_made(

@@ -32,6 +32,7 @@ from ottla_broker.metadata.replica_plan import (
     WantedReplica,
 )
 from ottla_broker.metadata.replica_reports import ITEMS_MAX, ReplicaReports
+from ottla_broker.metadata.replica_troubles import ReplicaTroubles
 from ottla_broker.metadata.timed_wait import wait_until
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.replica.partition import Partition as Replica
@@ -43,6 +44,11 @@ STEPS_AT_ONCE = 1_000
 RETRY_MS = 500
 REOPEN_MS = 5_000
 FIRST_GENERATION = 1
+
+DELETE_FAILED = "replica.delete_failed"
+OPEN_FAILED = "replica.open_failed"
+RECONFIGURE_FAILED = "replica.reconfigure_failed"
+LEAD_FAILED = "replica.lead_failed"
 
 _Item = TypeVar("_Item")
 _logger = structlog.get_logger(__name__)
@@ -120,6 +126,7 @@ class ReplicaSync:
         self._told: set[ReplicaKey] = set()
         self._failed: set[TopicId] = set()
         self._floors: dict[ReplicaKey, int] = {}
+        self._troubles = ReplicaTroubles()
         self._has_snapshot = False
         self._removed: set[TopicId] = set()
         self.first_applied = asyncio.Event()
@@ -179,7 +186,9 @@ class ReplicaSync:
         version = self._table.version
         topics: set[TopicId] | None = None if self._everything else self._topics
         self._everything, self._topics = False, set()
-        plan = self._planner.plan(self._hosted(), topic_ids=topics, broker_epoch=self._broker_epoch)
+        hosted = self._hosted()
+        plan = self._planner.plan(hosted, topic_ids=topics, broker_epoch=self._broker_epoch)
+        self._forget_topics(hosted)
         gone = [key for key in plan.delete if self._is_gone(key)]
         self._resign({*plan.resign, *plan.delete} - {*gone})
         await _each(gone, self._delete)
@@ -198,19 +207,30 @@ class ReplicaSync:
             return False
         return True
 
+    def _forget_topics(self, hosted: Iterable[ReplicaKey]) -> None:
+        """Of topics that are no more, remember only those whose replicas are still here.
+
+        One that a backup brought back is a topic again: what was seen of it before says nothing
+        of what the next backup doesn't know.
+        """
+        here = {topic_id for topic_id, _ in hosted}
+        is_known = self._table.topic_by_id
+        self._troubles.keep_only(
+            lambda topic_id: topic_id in here or is_known(topic_id) is not None
+        )
+        self._removed = {each for each in self._removed & here if is_known(each) is None}
+
     def _is_gone(self, key: ReplicaKey) -> bool:
         """Whether a replica that the metadata doesn't want may be deleted.
 
         A store restored from a backup has forgotten topics that exist; only a deletion that was
         seen as one counts then.
         """
-        topic_id, partition = key
+        topic_id, _ = key
         is_restored = self._table.version.generation > FIRST_GENERATION
         is_unknown = self._table.topic_by_id(topic_id) is None
         if is_restored and is_unknown and topic_id not in self._removed:
-            _logger.warning(
-                "replica.kept_unknown", **{fields.TOPIC_ID: topic_id, fields.PARTITION: partition}
-            )
+            self._troubles.kept_unknown(key)
             return False
         return True
 
@@ -237,7 +257,9 @@ class ReplicaSync:
         try:
             await self._replicas.delete_partition(*key)
         except OttlaError as error:
-            _log_failure("replica.delete_failed", key, error)
+            self._troubles.failed(DELETE_FAILED, key, error)
+        else:
+            self._troubles.over(DELETE_FAILED, key)
 
     async def _open(self, wanted: WantedReplica) -> None:
         topic_id, partition = wanted.key
@@ -252,7 +274,9 @@ class ReplicaSync:
             )
         except OttlaError as error:
             self._failed.add(topic_id)
-            _log_failure("replica.open_failed", wanted.key, error)
+            self._troubles.failed(OPEN_FAILED, wanted.key, error)
+        else:
+            self._troubles.over(OPEN_FAILED, wanted.key)
 
     async def _reconfigure(self, wanted: WantedReplica) -> None:
         replica = self._find(wanted.key)
@@ -261,7 +285,9 @@ class ReplicaSync:
         try:
             await replica.reconfigure(wanted.config)
         except OttlaError as error:
-            _log_failure("replica.reconfigure_failed", wanted.key, error)
+            self._troubles.failed(RECONFIGURE_FAILED, wanted.key, error)
+        else:
+            self._troubles.over(RECONFIGURE_FAILED, wanted.key)
 
     async def _lead(self, wanted: WantedReplica) -> None:
         replica = self._find(wanted.key)
@@ -269,11 +295,12 @@ class ReplicaSync:
             return  # it couldn't be opened, which is logged
         try:
             await replica.become_leader(wanted.lead_under)
-        except StaleLeaderEpoch as error:
-            self._floors[wanted.key] = int(error.metadata["leader_epoch"])
-            _log_failure("replica.lead_failed", wanted.key, error)
         except OttlaError as error:
-            _log_failure("replica.lead_failed", wanted.key, error)
+            if isinstance(error, StaleLeaderEpoch):
+                self._floors[wanted.key] = int(error.metadata["leader_epoch"])
+            self._troubles.failed(LEAD_FAILED, wanted.key, error)
+        else:
+            self._troubles.over(LEAD_FAILED, wanted.key)
 
     async def _raise_epochs(self) -> bool:
         """Ask for epochs above what the logs hold; the metadata comes back with them."""
@@ -347,16 +374,3 @@ async def _each(items: Sequence[_Item], step: Callable[[_Item], Awaitable[None]]
     async with asyncio.TaskGroup() as group:
         for number in range(min(STEPS_AT_ONCE, len(items))):
             group.create_task(work(), name=f"replica-step-{number}")
-
-
-def _log_failure(event: str, key: ReplicaKey, error: OttlaError) -> None:
-    topic_id, partition = key
-    _logger.error(
-        event,
-        **{
-            fields.TOPIC_ID: topic_id,
-            fields.PARTITION: partition,
-            fields.REASON: error.reason,
-            fields.ERROR: error.message,
-        },
-    )
