@@ -23,7 +23,7 @@ from ottla_broker.metadata.client_view import error_message
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.rpc.broker_calls import BrokerCalls
 from ottla_broker.rpc.config_layers import Entry, made_while_running, merged_entries
-from ottla_broker.rpc.directory_pages import not_our_token, token_number
+from ottla_broker.rpc.page_tokens import split_token
 
 RESOURCES_MAX: Final = 1_000
 PAGE_ENTRIES_MAX: Final = 500
@@ -122,7 +122,7 @@ class ConfigDescriptions:
         if not any(map(_is_broker, request.resources)):
             return await self._controllers(request, asker)
         check_bounds(request)
-        number, inner = _place(request.page_token)
+        number, inner = split_token(request.page_token, chars_max=TOKEN_CHARS_MAX)
         page = _Page(request.page_size or PAGE_ENTRIES_MAX)
         brokers_left = BROKERS_ON_PAGE_MAX
         resources = request.resources
@@ -247,13 +247,3 @@ def _from(result: Result, name: str) -> Result:
     del result.entries[:]
     result.entries.extend(rest)
     return result
-
-
-def _place(token: str) -> tuple[int, str]:
-    """The resource a page begins with, and where in it."""
-    if not token:
-        return 0, ""
-    number, separator, inner = token.partition(":")
-    if len(token) > TOKEN_CHARS_MAX or not separator:
-        raise not_our_token()
-    return token_number(number), inner

@@ -16,11 +16,11 @@ from ottla.protocol.errors import FieldError, InvalidRequest
 from ottla.protocol.ids import TOPIC_ID_SIZE, TOPIC_NAME_CHARS_MAX
 from ottla_broker.metadata.client_view import error_message
 from ottla_broker.replica.replica_table import DirectoryDescription, ReplicaDescription
+from ottla_broker.rpc.page_tokens import not_our_token, token_number
 
 PAGE_REPLICAS_MAX: Final = 2_000
 PAGE_SIZE_MAX: Final = 1 << 20
 TOKEN_CHARS_MAX: Final = 512
-_NUMBER_DIGITS_MAX: Final = 10
 _TOKEN_PARTS: Final = 4
 
 Directory = admin_pb2.LogDirectoryDescription
@@ -60,21 +60,6 @@ class DirectoryPlace:
         except ValueError:
             raise not_our_token() from None
         return cls(token_number(directory), topic, token_number(partition), topic_id)
-
-
-def token_number(text: str) -> int:
-    """A number in a page token. Raises InvalidRequest."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= _NUMBER_DIGITS_MAX):
-        raise not_our_token()
-    return int(text)
-
-
-def not_our_token() -> InvalidRequest:
-    """The error for a page token that no broker gave out."""
-    return InvalidRequest(
-        "page_token is not one that this cluster gave out",
-        field_errors=[FieldError("page_token", "take next_page_token as it came")],
-    )
 
 
 def replicas_limit(page_size: int) -> int:

@@ -27,10 +27,9 @@ from ottla_broker.rpc.directory_pages import (
     Directory,
     DirectoryPlace,
     directories_page,
-    not_our_token,
     replicas_limit,
-    token_number,
 )
+from ottla_broker.rpc.page_tokens import split_token
 from ottla_runtime.clock import Clock
 
 NODES_MAX: Final = 1_000
@@ -179,10 +178,6 @@ class LogDirectories:
 
 def _place(token: str) -> tuple[int, str]:
     """The broker a page begins with, and that broker's own token."""
-    if not token:
-        return 0, ""
-    node, separator, inner = token.partition(":")
-    if len(token) > TOKEN_CHARS_MAX or not separator:
-        raise not_our_token()
+    node, inner = split_token(token, chars_max=TOKEN_CHARS_MAX)
     DirectoryPlace.of(inner)
-    return token_number(node), inner
+    return node, inner
