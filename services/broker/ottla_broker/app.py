@@ -134,7 +134,9 @@ async def _open_replicas(
         offload=offload,
         events=_log_event,
         config=StorageConfig(
-            log=kept, retention_interval_ms=config.log_retention_check_interval_ms
+            log=kept,
+            retention_interval_ms=config.log_retention_check_interval_ms,
+            kept_ms=config.unknown_replica_retention_ms,
         ),
     )
     try:

@@ -16,7 +16,7 @@ from pydantic import model_validator
 
 from ottla.api.cluster.v1.cluster_pb2 import SECURITY_PLAINTEXT, SECURITY_TLS, Endpoint
 from ottla_broker.core.log_config import INT64_MAX, LogConfig
-from ottla_broker.storage.log_directory import RETENTION_INTERVAL_MS
+from ottla_broker.storage.log_directory import KEPT_MS, RETENTION_INTERVAL_MS
 from ottla_runtime.broker_configs import BROKER_CONFIGS
 from ottla_runtime.config import ServiceConfig
 from ottla_runtime.listeners import parse_host_port, parse_listeners
@@ -99,6 +99,13 @@ class BrokerConfig(ServiceConfig):
         ge=100,
         le=3_600_000,
         description="How often old segments are looked for, and removed as retention says.",
+    )
+    unknown_replica_retention_ms: int = setting(
+        KEPT_MS,
+        ge=-1,
+        le=INT64_MAX,
+        description="How long files of partitions that the metadata doesn't know are kept; -1: for"
+        " ever, as always once metadata was restored from a backup.",
     )
     idle_heartbeat_ms: int = setting(
         15_000,

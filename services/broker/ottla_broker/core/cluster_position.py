@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ottla_broker.core.documents import DamagedDocumentError, decode_document, encode_document
 
+FIRST_GENERATION = 1
+"""Of metadata that was never restored from a backup."""
 _KIND = "cluster-position"
 _KEYS = ("broker_epoch", "generation", "revision")
 

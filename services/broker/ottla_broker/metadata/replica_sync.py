@@ -5,9 +5,9 @@
 
 Owns the order of these steps and the version that is applied. A new replica leads only once the
 controller has stored which log directory it is in: otherwise a disk replaced before that could
-come back empty and lead. Metadata from a backup takes no files away, and may ask for leader epochs
-that logs have seen before: the controller raises them. Does not own what has to be done
-(`replica_plan`).
+come back empty and lead. Metadata from a backup may ask for leader epochs that logs have seen
+before: the controller raises them. Does not own what has to be done (`replica_plan`), nor what
+becomes of replicas that nobody wants (`replica_removal`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import structlog
 
 from ottla.protocol.errors import OttlaError, StaleLeaderEpoch, UnknownTopicOrPartition
 from ottla.protocol.ids import BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, Partition, TopicId
-from ottla_broker.core.cluster_position import ClusterPosition
+from ottla_broker.core.cluster_position import FIRST_GENERATION, ClusterPosition
 from ottla_broker.core.log_config import LogConfig
 from ottla_broker.metadata.cluster_table import ClusterTable, TableChanges
 from ottla_broker.metadata.controller_link import ControllerLink
@@ -31,6 +31,7 @@ from ottla_broker.metadata.replica_plan import (
     ReplicaPlanner,
     WantedReplica,
 )
+from ottla_broker.metadata.replica_removal import RemovableReplicas, ReplicaRemoval
 from ottla_broker.metadata.replica_reports import ITEMS_MAX, ReplicaReports
 from ottla_broker.metadata.replica_troubles import ReplicaTroubles
 from ottla_broker.metadata.timed_wait import wait_until
@@ -43,9 +44,7 @@ STEPS_AT_ONCE = 1_000
 """Bounds tasks, not threads: what is to be durable is made so for all that wait at a time."""
 RETRY_MS = 500
 REOPEN_MS = 5_000
-FIRST_GENERATION = 1
 
-DELETE_FAILED = "replica.delete_failed"
 OPEN_FAILED = "replica.open_failed"
 RECONFIGURE_FAILED = "replica.reconfigure_failed"
 LEAD_FAILED = "replica.lead_failed"
@@ -54,7 +53,7 @@ _Item = TypeVar("_Item")
 _logger = structlog.get_logger(__name__)
 
 
-class Replicas(Protocol):
+class Replicas(RemovableReplicas, Protocol):
     """What is needed of the table of replicas."""
 
     @property
@@ -64,10 +63,6 @@ class Replicas(Protocol):
 
     def get(self, topic_id: TopicId, partition: int) -> Replica:
         """An open replica. Raises UnknownTopicOrPartition."""
-        ...
-
-    def find(self, topic: str, partition: int) -> Replica | None:
-        """An open replica by its topic's name."""
         ...
 
     def partitions(self) -> Sequence[Replica]:
@@ -84,14 +79,6 @@ class Replicas(Protocol):
         directory_id: DirectoryId | None,
     ) -> Replica:
         """Open a replica, or create it where the metadata names no directory yet."""
-        ...
-
-    async def delete_partition(self, topic_id: TopicId, partition: int) -> None:
-        """Take a replica away."""
-        ...
-
-    async def keep_aside(self, topic_id: TopicId, partition: int) -> None:
-        """Take a replica away, but leave its files."""
         ...
 
     async def note_position(self, position: ClusterPosition) -> None:
@@ -128,7 +115,8 @@ class ReplicaSync:
         self._floors: dict[ReplicaKey, int] = {}
         self._troubles = ReplicaTroubles()
         self._has_snapshot = False
-        self._removed: set[TopicId] = set()
+        self._removal = ReplicaRemoval(replicas, table=table, troubles=self._troubles)
+        self._noted_generation = FIRST_GENERATION
         self.first_applied = asyncio.Event()
         """Set once the replicas are as the metadata says for the first time."""
 
@@ -138,7 +126,7 @@ class ReplicaSync:
         self._topics |= changes.topics.keys() | changes.partitions.keys()
         self._topics |= changes.removed_topics.keys()
         if not changes.everything:
-            self._removed |= changes.removed_topics.keys()
+            self._removal.topics_removed(changes.removed_topics)
         self._everything |= changes.settings or changes.everything
         self._wake.set()
 
@@ -188,10 +176,13 @@ class ReplicaSync:
         self._everything, self._topics = False, set()
         hosted = self._hosted()
         plan = self._planner.plan(hosted, topic_ids=topics, broker_epoch=self._broker_epoch)
-        self._forget_topics(hosted)
-        gone = [key for key in plan.delete if self._is_gone(key)]
-        self._resign({*plan.resign, *plan.delete} - {*gone})
-        await _each(gone, self._delete)
+        self._removal.forget_topics(hosted)
+        unwanted = self._removal.sorted(plan.delete)
+        self._told.difference_update(unwanted.deleted, unwanted.aside)
+        self._resign({*plan.resign, *unwanted.left} - {*unwanted.deleted, *unwanted.aside})
+        await _each(unwanted.deleted, self._removal.delete)
+        await _each(unwanted.aside, self._removal.set_aside)
+        self._removal.leave(unwanted.left)
         await self._note_position(plan)
         await _each(plan.open, self._open)
         await _each(plan.reconfigure, self._reconfigure)
@@ -204,33 +195,6 @@ class ReplicaSync:
         self.first_applied.set()
         if not await self._raise_epochs():
             self._again(topics)
-            return False
-        return True
-
-    def _forget_topics(self, hosted: Iterable[ReplicaKey]) -> None:
-        """Of topics that are no more, remember only those whose replicas are still here.
-
-        One that a backup brought back is a topic again: what was seen of it before says nothing
-        of what the next backup doesn't know.
-        """
-        here = {topic_id for topic_id, _ in hosted}
-        is_known = self._table.topic_by_id
-        self._troubles.keep_only(
-            lambda topic_id: topic_id in here or is_known(topic_id) is not None
-        )
-        self._removed = {each for each in self._removed & here if is_known(each) is None}
-
-    def _is_gone(self, key: ReplicaKey) -> bool:
-        """Whether a replica that the metadata doesn't want may be deleted.
-
-        A store restored from a backup has forgotten topics that exist; only a deletion that was
-        seen as one counts then.
-        """
-        topic_id, _ = key
-        is_restored = self._table.version.generation > FIRST_GENERATION
-        is_unknown = self._table.topic_by_id(topic_id) is None
-        if is_restored and is_unknown and topic_id not in self._removed:
-            self._troubles.kept_unknown(key)
             return False
         return True
 
@@ -252,19 +216,10 @@ class ReplicaSync:
             if replica is not None and replica.leader_epoch is not None:
                 replica.resign()
 
-    async def _delete(self, key: ReplicaKey) -> None:
-        self._told.discard(key)
-        try:
-            await self._replicas.delete_partition(*key)
-        except OttlaError as error:
-            self._troubles.failed(DELETE_FAILED, key, error)
-        else:
-            self._troubles.over(DELETE_FAILED, key)
-
     async def _open(self, wanted: WantedReplica) -> None:
         topic_id, partition = wanted.key
         try:
-            await self._make_way(wanted)
+            await self._removal.make_way(wanted)
             await self._replicas.open_partition(
                 topic_id,
                 wanted.topic,
@@ -310,24 +265,21 @@ class ReplicaSync:
             self._floors, broker_epoch=self._broker_epoch
         )
 
-    async def _make_way(self, wanted: WantedReplica) -> None:
-        """Before a replica is made: a namesake that nobody deleted keeps its files, elsewhere."""
-        topic_id, partition = wanted.key
-        namesake = self._replicas.find(wanted.topic, partition)
-        if wanted.directory_id or namesake is None or namesake.topic_id == topic_id:
-            return
-        if not self._is_gone(_key(namesake)):
-            await self._replicas.keep_aside(*_key(namesake))
-
     async def _note_position(self, plan: ReplicaPlan) -> None:
-        """Before replicas are made, which metadata from before would take for deleted ones."""
-        if all(wanted.directory_id is not None for wanted in plan.open):
+        """Before replicas are made, which metadata from before would take for deleted ones.
+
+        And once metadata was restored: from then on nothing is removed for being unknown.
+        """
+        is_settled = self._noted_generation >= self._table.version.generation
+        if is_settled and all(wanted.directory_id is not None for wanted in plan.open):
             return
         position = ClusterPosition(self._broker_epoch or 0, self._table.version)
         try:
             await self._replicas.note_position(position)
         except OttlaError as error:
             _logger.warning("position.note_failed", **{fields.ERROR: error.message})
+        else:
+            self._noted_generation = self._table.version.generation
 
     async def _tell_directories(self, plan: ReplicaPlan) -> bool:
         """Have the controller store where the replicas about to lead are; True once it has."""

@@ -9,13 +9,14 @@
     cluster-position  how far the broker had come in its cluster
     <topic>-<n>/      a replica
     ~creating-…/  ~deleted-…/     a replica that is not one yet, or no more: removed at the start
-    ~kept-…/          a replica that restored metadata does not know; never removed
+    ~kept-…-<ms>/     a replica that the metadata does not know, and when it was set aside
 
 A topic's name has no `~`, so that none of these is taken for a replica.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,7 @@ CLEAN_FILE: Final = "clean-shutdown"
 CREATING_PREFIX: Final = "~creating-"
 DELETED_PREFIX: Final = "~deleted-"
 KEPT_PREFIX: Final = "~kept-"
+_KEPT_NAME: Final = re.compile(rf"{KEPT_PREFIX}[0-9a-f]+-[0-9]+-([0-9]{{1,18}})\+*")
 POSITION_FILE: Final = "cluster-position"
 DIRECTORY_ID_SIZE: Final = 16
 
@@ -246,14 +248,25 @@ class DirectoryFiles:
             self.filesystem.rename(files.directory, target)
         return target
 
-    def set_kept(self, files: ReplicaFiles) -> Path:
+    def set_kept(self, files: ReplicaFiles, *, now_ms: int) -> Path:
         """The same, for files that stay: they take the place of no others."""
-        target = self.path / f"{KEPT_PREFIX}{_id_name(files.name)}"
+        target = self.path / f"{KEPT_PREFIX}{_id_name(files.name)}-{now_ms}"
         if self.filesystem.exists(files.directory):
             while self.filesystem.exists(target):
                 target = target.with_name(target.name + "+")
             self.filesystem.rename(files.directory, target)
         return target
+
+    def remove_kept(self, *, before_ms: int) -> list[Path]:
+        """Remove what was set aside before a time; returns what."""
+        gone = [
+            self.path / entry.name
+            for entry in self.filesystem.list(self.path)
+            if (kept := _KEPT_NAME.fullmatch(entry.name)) and int(kept[1]) < before_ms
+        ]
+        for path in gone:
+            self.remove_tree(path)
+        return gone
 
     def _replica_at(self, path: Path) -> ReplicaFiles | None:
         """The replica in a directory, if one is there."""

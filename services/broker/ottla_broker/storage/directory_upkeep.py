@@ -48,3 +48,5 @@ class DirectoryUpkeep:
                 if log.failure is None:
                     with suppress(OttlaError):  # full: tried again; offline or damaged: reported
                         await log.trim.apply_retention()
+            with suppress(OttlaError):
+                await self._directory.changes.remove_kept()

@@ -211,7 +211,10 @@ class OsFilesystem:
         entries = []
         with os.scandir(path) as found:
             for entry in found:
-                facts = entry.stat(follow_symlinks=False)
+                try:
+                    facts = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # a file that was replaced or removed meanwhile
+                    continue
                 entries.append(
                     Entry(
                         name=entry.name,

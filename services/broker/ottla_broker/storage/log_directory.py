@@ -44,6 +44,7 @@ Result = TypeVar("Result")
 
 CHECKPOINT_INTERVAL_MS: Final = 5_000
 RETENTION_INTERVAL_MS: Final = 60_000
+KEPT_MS: Final = 7 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class StorageConfig:
 
     checkpoint_interval_ms: int = CHECKPOINT_INTERVAL_MS
     retention_interval_ms: int = RETENTION_INTERVAL_MS
+    kept_ms: int = KEPT_MS
+    """How long replicas that the metadata does not know stay, set aside; -1: for ever."""
     parallel_flushes_max: int = PARALLEL_MAX
     log: LogConfig = field(default_factory=LogConfig)
 

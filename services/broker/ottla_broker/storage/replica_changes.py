@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ottla.protocol.errors import OttlaError, StorageFull
+from ottla_broker.core.cluster_position import FIRST_GENERATION
 from ottla_broker.core.log_config import LogConfig
-from ottla_broker.core.log_events import ReplicaCreated, ReplicaDeleted
+from ottla_broker.core.log_events import LeftoverRemoved, ReplicaCreated, ReplicaDeleted
 from ottla_broker.core.replica_name import ReplicaName
 from ottla_broker.storage.checkpoints import NEW_LOG, mark_key
 from ottla_broker.storage.counted_offload import CountedOffload
@@ -124,7 +125,21 @@ class ReplicaChanges:
 
     async def keep(self, name: ReplicaName, *, reason: OttlaError) -> None:
         """As `delete`, but its files stay, under a name of their own that nobody ever uses."""
-        await self._take_out(name, reason=reason, set_aside=self._files.set_kept)
+        now_ms = self._surroundings.clock.wall_ms()
+        await self._take_out(
+            name, reason=reason, set_aside=lambda files: self._files.set_kept(files, now_ms=now_ms)
+        )
+
+    async def remove_kept(self) -> None:
+        """Remove what was set aside long ago, unless metadata was restored meanwhile."""
+        kept_ms = self._surroundings.config.kept_ms
+        generation, _ = self._directory.position.version
+        if kept_ms < 0 or generation > FIRST_GENERATION:
+            return
+        before_ms = self._surroundings.clock.wall_ms() - kept_ms
+        files = self._files
+        for path in await self._directory.blocking(lambda: files.remove_kept(before_ms=before_ms)):
+            self._surroundings.events(LeftoverRemoved(path=str(path)))
 
     async def _take_out(
         self,
