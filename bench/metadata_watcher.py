@@ -20,7 +20,6 @@ import grpc
 from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
 
 _STREAMS_A_CONNECTION = 100
-_Seen = tuple[int, bool]
 
 
 class _Watchers:

@@ -10,16 +10,14 @@ import grpc
 
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.api.cluster.v1 import cluster_pb2
+from ottla.client.admin_items import word
 from ottla.client.bootstrap import Address
 from ottla.client.calls import Caller
 from ottla_cli.terminal import Output, print_json, print_table
 
-_STATE_PREFIX = "BROKER_STATE_"
-_SECURITY_PREFIX = "SECURITY_"
 
-
-async def describe(caller: Caller, *, output: Output) -> None:
-    """Print the cluster."""
+async def described(caller: Caller) -> admin_pb2.DescribeClusterResponse:
+    """The cluster, as whoever is asked knows it. Raises OttlaError."""
 
     async def attempt(
         channel: grpc.aio.Channel, timeout_seconds: float
@@ -28,7 +26,12 @@ async def describe(caller: Caller, *, output: Output) -> None:
         request = admin_pb2.DescribeClusterRequest()
         return await stub.DescribeCluster(request, timeout=timeout_seconds)
 
-    cluster = await caller.call(attempt)
+    return await caller.call(attempt)
+
+
+async def describe(caller: Caller, *, output: Output) -> None:
+    """Print the cluster."""
+    cluster = await described(caller)
     if output is Output.JSON:
         print_json(_document(cluster))
         return
@@ -99,7 +102,7 @@ def _document(cluster: admin_pb2.DescribeClusterResponse) -> dict[str, Any]:
 
 
 def _state(broker: admin_pb2.BrokerDescription) -> str:
-    return admin_pb2.BrokerState.Name(broker.state).removeprefix(_STATE_PREFIX).lower()
+    return word(admin_pb2.BrokerState, broker.state, "BROKER_STATE_")
 
 
 def _endpoints(endpoints: Iterable[cluster_pb2.Endpoint]) -> list[dict[str, object]]:
@@ -108,9 +111,7 @@ def _endpoints(endpoints: Iterable[cluster_pb2.Endpoint]) -> list[dict[str, obje
             "listener": each.listener,
             "host": each.host,
             "port": each.port,
-            "security": cluster_pb2.Security.Name(each.security)
-            .removeprefix(_SECURITY_PREFIX)
-            .lower(),
+            "security": word(cluster_pb2.Security, each.security, "SECURITY_"),
         }
         for each in endpoints
     ]

@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import grpc
-
-from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.client.calls import Caller
 from ottla.client.core.addresses import Address, parse_bootstrap
 from ottla.client.metadata_transfer import MetadataImport, exported
 from ottla.protocol.errors import InvalidRequest, OutcomeUnknown
+from ottla_cli.cluster import described
 from ottla_cli.connections.settings import Connection
 from ottla_cli.exported_records import DamagedExportError, RecordCounter, summary
 from ottla_cli.failures import CommandFailed, UsageFailed
@@ -143,16 +142,7 @@ def _addresses(text: str) -> str:
 
 async def _active_controller(caller: Caller) -> Address | None:
     """Where the active controller is, if the one that answers knows."""
-
-    async def attempt(
-        channel: grpc.aio.Channel, timeout_seconds: float
-    ) -> admin_pb2.DescribeClusterResponse:
-        stub = admin_pb2_grpc.AdminServiceStub(channel)
-        request = admin_pb2.DescribeClusterRequest()
-        return await stub.DescribeCluster(request, timeout=timeout_seconds)
-
-    cluster = await caller.call(attempt)
-    for each in cluster.controllers:
+    for each in (await described(caller)).controllers:
         if each.active and each.endpoints:
             return Address(each.endpoints[0].host, each.endpoints[0].port)
     return None
@@ -171,7 +161,9 @@ def _written(target: str) -> Iterator[Callable[[bytes], object]]:
         with path.open("wb") as file:  # a pipe or a device, which nothing may take the place of
             yield file.write
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # By chance, not by process: in a container every process has the same number, and what one that
+    # was killed has left would be in the way of all that come.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file.write

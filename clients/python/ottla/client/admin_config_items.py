@@ -158,7 +158,7 @@ def _goes_on(found: list[ConfigResult], entries: tuple[ConfigEntry, ...]) -> boo
 
 
 def _kind(resource: admin_pb2.ConfigResource) -> str:
-    return word(admin_pb2.ConfigResourceKind.Name(resource.kind), "CONFIG_RESOURCE_KIND_")
+    return word(admin_pb2.ConfigResourceKind, resource.kind, "CONFIG_RESOURCE_KIND_")
 
 
 def _entry(item: admin_pb2.ConfigEntry) -> ConfigEntry:
@@ -169,7 +169,7 @@ def _entry(item: admin_pb2.ConfigEntry) -> ConfigEntry:
         is_dynamic=item.dynamic,
         is_sensitive=item.sensitive,
         documentation=item.documentation,
-        type=word(admin_pb2.ConfigType.Name(item.type), "CONFIG_TYPE_"),
+        type=word(admin_pb2.ConfigType, item.type, "CONFIG_TYPE_"),
         synonyms=tuple(
             ConfigSynonym(each.name, each.value, _source(each.source)) for each in item.synonyms
         ),
@@ -177,4 +177,4 @@ def _entry(item: admin_pb2.ConfigEntry) -> ConfigEntry:
 
 
 def _source(source: admin_pb2.ConfigSource.ValueType) -> str:
-    return word(admin_pb2.ConfigSource.Name(source), "CONFIG_SOURCE_")
+    return word(admin_pb2.ConfigSource, source, "CONFIG_SOURCE_")

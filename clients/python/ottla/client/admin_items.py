@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ottla.api.admin.v1 import admin_pb2
 from ottla.api.cluster.v1 import cluster_pb2
@@ -161,9 +162,18 @@ def item_error(item: object) -> OttlaError | None:
     return None
 
 
-def word(name: str, prefix: str) -> str:
-    """The word that people use for a value of an enumeration."""
-    return name.removeprefix(prefix).lower()
+class Words(Protocol):
+    """An enumeration of the contracts."""
+
+    def Name(self, number: Any) -> str: ...  # noqa: N802 - as generated code has it
+
+
+def word(words: Words, number: int, prefix: str) -> str:
+    """The word that people use for a value of an enumeration; of one yet unknown, its number."""
+    try:
+        return words.Name(number).removeprefix(prefix).lower()
+    except ValueError:  # a newer release answers
+        return str(number)
 
 
 def listing(item: admin_pb2.TopicListing) -> TopicListing:
@@ -182,7 +192,7 @@ def topic_description(item: admin_pb2.TopicDescription) -> TopicDescription:
         replication_factor=item.replication_factor,
         is_internal=item.internal,
         configs=dict(item.configs),
-        durability=word(admin_pb2.Durability.Name(item.durability), "DURABILITY_"),
+        durability=word(admin_pb2.Durability, item.durability, "DURABILITY_"),
         version=item.version,
         error=item_error(item),
         partitions=[_partition(each) for each in item.partitions],
@@ -223,7 +233,7 @@ def _broker(item: admin_pb2.BrokerDescription) -> BrokerDescription:
         node_id=item.node_id,
         addresses=_addresses(item.endpoints),
         rack=item.rack,
-        state=word(admin_pb2.BrokerState.Name(item.state), "BROKER_STATE_"),
+        state=word(admin_pb2.BrokerState, item.state, "BROKER_STATE_"),
         leader_count=item.leader_count,
         replica_count=item.replica_count,
         server_version=item.server_version,
