@@ -130,11 +130,12 @@ class AdminForwarder:
             return  # the change is made all the same, and the answer says so
 
     @asynccontextmanager
-    async def streaming(self) -> AsyncIterator[grpc.aio.Channel]:
+    async def streaming(self, *, changes: bool) -> AsyncIterator[grpc.aio.Channel]:
         """The channel to the controller believed to be active, for a call that streams.
 
         Raises:
             MetadataStoreUnavailable: no controller answers; the next call looks elsewhere.
+            OutcomeUnknown: the call `changes` something, and its answer was lost.
         """
         address = self._link.address
         channel = await self._link.connected(timeout_seconds=CONNECT_SECONDS_MAX)
@@ -144,7 +145,7 @@ class AdminForwarder:
             failed = error_of(error)
             if isinstance(failed, TransportFailed | NotController):
                 self._link.failed(address, failed)
-            raise _meaning(failed, changes=False) from error
+            raise _meaning(failed, changes=changes) from error
 
 
 def answer_within_ms(left_seconds: float | None) -> int:

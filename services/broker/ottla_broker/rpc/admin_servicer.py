@@ -135,7 +135,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ExportMetadataRequest, context: Context
     ) -> AsyncIterator[admin_pb2.ExportMetadataResponse]:
         """Pass the controller's chunks on."""
-        async with self._forwarder.streaming() as channel:
+        async with self._forwarder.streaming(changes=False) as channel:
             call = Stub(channel).ExportMetadata(
                 request, timeout=context.time_remaining(), metadata=_on_behalf(context)
             )
@@ -153,7 +153,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         """Pass the client's chunks on, and return once what they brought shows here."""
         deadline_ms = self._forwarder.deadline_ms(context.time_remaining())
         requests = _PassedOn(request_iterator)
-        async with self._forwarder.streaming() as channel:
+        async with self._forwarder.streaming(changes=True) as channel:
             call = Stub(channel).ImportMetadata(
                 requests.each(), timeout=context.time_remaining(), metadata=_on_behalf(context)
             )
