@@ -1,6 +1,8 @@
 """How many records of which kind are in exported metadata, as its bytes come by. Pure.
 
-    length (varint) · record │ length · record │ …          a record is a oneof: its tag is its kind
+    length (varint) · record │ length · record │ … │ length · end
+
+A record is a oneof: its tag is its kind.
 
 Owns reading lengths and kinds, whatever pieces the bytes come in. What records say is the
 cluster's.
@@ -22,6 +24,7 @@ _SHOWN: Final = {
     "producer ids": ("block of producer ids", "blocks of producer ids"),
     "others": ("other", "others"),
 }
+_END: Final = 7
 _VARINT_SIZE_MAX: Final = 10
 _LENGTH_DELIMITED: Final = 2
 
@@ -37,6 +40,7 @@ class RecordCounter:
         self.counts: Counter[str] = Counter()
         self._rest = b""
         self._skip = 0
+        self._has_ended = False
 
     @property
     def record_count(self) -> int:
@@ -45,8 +49,8 @@ class RecordCounter:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the last record ended where the bytes did."""
-        return not self._rest and not self._skip
+        """Whether the end came by, and was whole where the bytes ended."""
+        return self._has_ended and not self._rest and not self._skip
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes. Raises DamagedExportError."""
@@ -61,15 +65,16 @@ class RecordCounter:
                 self._rest = data[position:]  # the beginning of this one ends in the next chunk
                 return
             size, record = begin
-            self.counts[_kind(tag[0])] += 1
+            self._take(tag[0])
             position = record + size
         self._skip += position - len(data)
 
-
-def _kind(tag: int) -> str:
-    if tag & 7 != _LENGTH_DELIMITED:
-        raise DamagedExportError("these bytes are no exported metadata")
-    return _KINDS.get(tag >> 3, "others")
+    def _take(self, tag: int) -> None:
+        if tag & 7 != _LENGTH_DELIMITED:
+            raise DamagedExportError("these bytes are no exported metadata")
+        self._has_ended = tag >> 3 == _END
+        if not self._has_ended:
+            self.counts[_KINDS.get(tag >> 3, "others")] += 1
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ RECORDS = [
     records.ExportedRecord(partition=records.PartitionRecord(partition=1)),
     records.ExportedRecord(partition=records.PartitionRecord(partition=2)),
     records.ExportedRecord(config=records.ConfigRecord(configs={"a": "b" * 20_000})),
+    records.ExportedRecord(end=records.ExportEnd(record_count=5, crc32c=77)),
 ]
 COUNTS = {"cluster": 1, "topics": 1, "partitions": 2, "settings": 1}
 
@@ -66,7 +67,9 @@ def test_an_export_that_ends_early_is_not_whole() -> None:
     whole = exported()
     assert not counted(whole[:-1]).is_whole
     assert not counted(whole[:1]).is_whole
-    assert counted().is_whole
+    assert not counted().is_whole
+    end = RECORDS[-1].SerializeToString()
+    assert not counted(whole[: -len(varint(len(end)) + end)]).is_whole, "between two records"
 
 
 @pytest.mark.parametrize("data", [b"\x00\x01", b"no export at all", b"\xff" * 20, b"\x05\x08abcd"])

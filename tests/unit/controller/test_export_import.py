@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     ClusterRecord,
     ConfigRecord,
     ExportedRecord,
+    ExportEnd,
     IdBlockRecord,
     PartitionRecord,
     TopicRecord,
@@ -75,15 +77,28 @@ def take_over(
 
 
 def encoded(records: Iterable[ExportedRecord]) -> bytes:
-    pieces = []
-    for record in records:
-        data = record.SerializeToString()
-        pieces += [encoded_length(len(data)), data]
-    return b"".join(pieces)
+    """An export of these, with an end that fits."""
+    pieces = [piece(record) for record in records]
+    return sealed(b"".join(pieces), count=len(pieces))
+
+
+def sealed(data: bytes, *, count: int) -> bytes:
+    end = ExportEnd(record_count=count, crc32c=crc32c(data))
+    return data + piece(ExportedRecord(end=end))
+
+
+def unsealed(data: bytes) -> bytes:
+    """An export without its end."""
+    return b"".join(piece(record) for record in exported(data))
+
+
+def piece(record: ExportedRecord) -> bytes:
+    data = record.SerializeToString(deterministic=True)
+    return encoded_length(len(data)) + data
 
 
 def exported(data: bytes) -> list[ExportedRecord]:
-    """The records in an export."""
+    """The records in an export, without its end."""
     found, position = [], 0
     while position < len(data):
         length, shift = 0, 0
@@ -96,7 +111,7 @@ def exported(data: bytes) -> list[ExportedRecord]:
                 break
         found.append(ExportedRecord.FromString(data[position : position + length]))
         position += length
-    return found
+    return [record for record in found if not record.HasField("end")]
 
 
 def test_what_is_exported_comes_in_as_it_was(source: ClusterContext) -> None:
@@ -176,16 +191,20 @@ def test_chunks_of_an_import_may_end_anywhere(source: ClusterContext, chunk: int
 
 def test_a_stream_that_ends_early_brings_nothing(source: ClusterContext) -> None:
     data = export(source)
-    whole = {len(encoded(exported(data)[:count])) for count in range(200)}
-    refused = 0
-    for end in [*range(0, len(data), 397), len(data) - 1]:
-        try:
+    pieces = [piece(record) for record in exported(data)]
+    between = [sum(map(len, pieces[:count])) for count in (1, 3, 5, 156, 158)]
+    assert data.startswith(unsealed(data))
+    assert between[-1] == len(unsealed(data))
+    for end in [*range(0, len(data), 397), *between, len(data) - 1]:
+        with pytest.raises(InvalidRequest, match=r"ends before|in the middle"):
             stream(data[:end])
-        except InvalidRequest:
-            refused += 1
-        else:
-            assert end in whole
-    assert refused > 10
+
+
+def test_nothing_comes_behind_the_end_of_an_export(source: ClusterContext) -> None:
+    data = export(source)
+    for more in (data, piece(exported(data)[0]), data.removeprefix(unsealed(data))):
+        with pytest.raises(InvalidRequest, match="behind the end"):
+            stream(data + more)
 
 
 @pytest.mark.parametrize("step_count", [0, 1, 2, 4, 6, 7, 100, 156, 158])
@@ -307,7 +326,7 @@ def no_more_than(count: int) -> Change:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda records: records.clear(), "the stream has no records"),
+        (lambda records: records.clear(), "the export has no records"),
         (lambda records: records.pop(0), "record 1 of the import: the cluster comes first"),
         (lambda records: records.insert(1, records[0]), "the cluster comes first"),
         (lambda records: records.insert(2, records[1]), "comes a second time"),
@@ -453,16 +472,19 @@ def test_arbitrary_bytes_are_refused_in_words(chunks: list[bytes]) -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_an_export_with_bytes_changed_is_taken_whole_or_refused(data: st.DataObject) -> None:
+def test_records_that_were_altered_with_their_checksum_are_taken_whole_or_refused(
+    data: st.DataObject,
+) -> None:
     source = ClusterContext()
     source.start_brokers(1)
     source.create(partitions=2, configs={"retention.ms": "5"})
-    changed = bytearray(export(source))
+    whole = export(source)
+    changed = bytearray(unsealed(whole))
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(changed) - 1))
         changed[position] = data.draw(st.integers(0, 255))
     try:
-        found = stream(bytes(changed))
+        found = stream(sealed(bytes(changed), count=len(exported(whole))))
     except OttlaError:
         return
     target = ClusterContext()
@@ -470,3 +492,22 @@ def test_an_export_with_bytes_changed_is_taken_whole_or_refused(data: st.DataObj
     assert not target.state.has_leftovers
     assert isinstance(target.restarted(), ClusterState)
     target.register(1, directories=[b"another-directory"[:16]])
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_an_export_with_any_bit_changed_is_refused(data: st.DataObject) -> None:
+    source = ClusterContext()
+    source.start_brokers(1)
+    source.create(partitions=2, configs={"retention.ms": "5"})
+    changed = bytearray(export(source))
+    position = data.draw(st.integers(0, len(changed) - 1))
+    changed[position] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(OttlaError):
+        stream(bytes(changed))
+
+
+def test_an_end_that_counts_other_records_is_refused(source: ClusterContext) -> None:
+    data = unsealed(export(source))
+    with pytest.raises(InvalidRequest, match="its checksum does not fit"):
+        stream(sealed(data, count=157))

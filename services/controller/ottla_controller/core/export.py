@@ -1,14 +1,17 @@
 """All metadata of a cluster as bytes, to be imported elsewhere.
 
 Owns the form: `ExportedRecord` messages, each with its length before it, the cluster first, what
-others name before those that name it. What users don't see (topics on their way in or out) and what
-belongs to the processes (controllers, elections) stays. The records are those of one revision: they
-are never modified, so holding them is enough.
+others name before those that name it, and an end with their number and checksum, because a file
+that was cut off between two records would else be a smaller cluster. What users don't see (topics
+on their way in or out) and what belongs to the processes (controllers, elections) stays. The
+records are those of one revision: they are never modified, so holding them is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+
+from crc32c import crc32c
 
 from ottla.protocol.errors import UnsupportedVersion
 from ottla.storage.metadata.v1.metadata_record_pb2 import (
@@ -17,6 +20,7 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     ConfigRecord,
     ControllerRecord,
     ExportedRecord,
+    ExportEnd,
     ImportRecord,
     PartitionRecord,
     TopicRecord,
@@ -35,18 +39,29 @@ def exported_records(state: ClusterState) -> list[Record]:
 
 
 def exported_chunks(records: Iterable[Record]) -> Iterator[bytes]:
-    """The bytes of records, whole records at a time."""
+    """The bytes of records and of their end, whole records at a time."""
     chunk = bytearray()
-    for record in records:
-        data = _exported(record).SerializeToString(deterministic=True)
-        head = encoded_length(len(data))
-        if chunk and len(chunk) + len(head) + len(data) > limits.PAGE_BYTES_MAX:
+    for piece in _pieces(records):
+        if chunk and len(chunk) + len(piece) > limits.PAGE_BYTES_MAX:
             yield bytes(chunk)
             chunk.clear()
-        chunk += head
-        chunk += data
-    if chunk:
-        yield bytes(chunk)
+        chunk += piece
+    yield bytes(chunk)
+
+
+def _pieces(records: Iterable[Record]) -> Iterator[bytes]:
+    count = checksum = 0
+    for record in records:
+        piece = _piece(_exported(record))
+        checksum = crc32c(piece, checksum)
+        count += 1
+        yield piece
+    yield _piece(ExportedRecord(end=ExportEnd(record_count=count, crc32c=checksum)))
+
+
+def _piece(exported: ExportedRecord) -> bytes:
+    data = exported.SerializeToString(deterministic=True)
+    return encoded_length(len(data)) + data
 
 
 def encoded_length(length: int) -> bytes:

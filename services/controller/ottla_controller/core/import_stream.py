@@ -4,13 +4,14 @@ Owns `ImportStream`: lengths, sizes, the order of records, and that they fit tog
 `import_writing` can write what is complete. Nothing is written before the stream has ended. Records
 of kinds that this release does not know are refused: leaving them out would lose what they hold.
 
-    the cluster ─► brokers and settings ─► a topic ─► its partitions ─► the next topic …
+    the cluster ─► brokers and settings ─► a topic ─► its partitions ─► the next topic … ─► the end
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
 from ottla.protocol.errors import InvalidRequest, UnsupportedVersion
@@ -19,6 +20,7 @@ from ottla.storage.metadata.v1.metadata_record_pb2 import (
     ClusterRecord,
     ConfigRecord,
     ExportedRecord,
+    ExportEnd,
     PartitionRecord,
     TopicRecord,
 )
@@ -57,6 +59,8 @@ class ImportStream:
         self._rules = rules
         self._rest = bytearray()
         self._size = 0
+        self._checksum = 0
+        self._has_ended = False
         self._rank = 0
         self._topic_id = b""
 
@@ -73,17 +77,24 @@ class ImportStream:
         self._rest += chunk
         position = 0
         while (found := self._whole_record(position)) is not None:
-            begin, position = found
-            self._take(self._parsed(bytes(self._rest[begin:position])))
+            begin, end = found
+            record = self._parsed(bytes(self._rest[begin:end]))
+            if self._has_ended:
+                raise self._refused("something comes behind the end of the export")
+            if isinstance(record, ExportEnd):
+                self._end(record)
+            else:
+                self._take(record)
+                self._checksum = crc32c(bytes(self._rest[position:end]), self._checksum)
+            position = end
         del self._rest[:position]
 
     def finish(self) -> None:
         """Says that nothing more comes; raises `InvalidRequest` if something is missing."""
         if self._rest:
             raise self._refused("the stream ends in the middle of a record")
-        if not self.record_count:
-            raise self._refused("the stream has no records")
-        self._end_topic()
+        if not self._has_ended:
+            raise self._refused("the stream ends before the export does")
 
     def _whole_record(self, position: int) -> tuple[int, int] | None:
         """Where the record at a position begins and ends; None: not all of it is there."""
@@ -102,7 +113,7 @@ class ImportStream:
             raise self._refused(f"it has {length} bytes, more than {limits.RECORD_BYTES_MAX}")
         return (begin, begin + length) if begin + length <= len(self._rest) else None
 
-    def _parsed(self, data: bytes) -> Record:
+    def _parsed(self, data: bytes) -> Record | ExportEnd:
         try:
             exported = ExportedRecord.FromString(data)
         except DecodeError:
@@ -118,6 +129,8 @@ class ImportStream:
                 return exported.topic
             case "partition":
                 return exported.partition
+            case "end":
+                return exported.end
             case kind:
                 raise UnsupportedVersion(
                     f"{self._place}: this release keeps no {kind or 'records of this kind'}; "
@@ -128,6 +141,14 @@ class ImportStream:
         self._check(record)
         self.state.replay(self.state.revision + 1, [(key_of(record), record)])
         self.record_count += 1
+
+    def _end(self, end: ExportEnd) -> None:
+        if not self.record_count:
+            raise self._refused("the export has no records")
+        self._end_topic()
+        if (end.record_count, end.crc32c) != (self.record_count, self._checksum):
+            raise self._refused("the export is damaged: its checksum does not fit")
+        self._has_ended = True
 
     def _check(self, record: Record) -> None:
         state = self.state

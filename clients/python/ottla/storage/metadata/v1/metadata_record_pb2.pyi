@@ -468,6 +468,7 @@ class ExportedRecord(google.protobuf.message.Message):
     BROKER_FIELD_NUMBER: builtins.int
     CONFIG_FIELD_NUMBER: builtins.int
     PRODUCER_IDS_FIELD_NUMBER: builtins.int
+    END_FIELD_NUMBER: builtins.int
     @property
     def cluster(self) -> Global___ClusterRecord:
         """The cluster; the first record of an export."""
@@ -492,6 +493,10 @@ class ExportedRecord(google.protobuf.message.Message):
     def producer_ids(self) -> Global___IdBlockRecord:
         """Producer ids."""
 
+    @property
+    def end(self) -> Global___ExportEnd:
+        """The last record of an export, without which it isn't whole."""
+
     def __init__(
         self,
         *,
@@ -501,9 +506,32 @@ class ExportedRecord(google.protobuf.message.Message):
         broker: Global___BrokerRecord | None = ...,
         config: Global___ConfigRecord | None = ...,
         producer_ids: Global___IdBlockRecord | None = ...,
+        end: Global___ExportEnd | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["broker", b"broker", "cluster", b"cluster", "config", b"config", "partition", b"partition", "producer_ids", b"producer_ids", "record", b"record", "topic", b"topic"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["broker", b"broker", "cluster", b"cluster", "config", b"config", "partition", b"partition", "producer_ids", b"producer_ids", "record", b"record", "topic", b"topic"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["record", b"record"]) -> typing.Literal["cluster", "topic", "partition", "broker", "config", "producer_ids"] | None: ...
+    def HasField(self, field_name: typing.Literal["broker", b"broker", "cluster", b"cluster", "config", b"config", "end", b"end", "partition", b"partition", "producer_ids", b"producer_ids", "record", b"record", "topic", b"topic"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["broker", b"broker", "cluster", b"cluster", "config", b"config", "end", b"end", "partition", b"partition", "producer_ids", b"producer_ids", "record", b"record", "topic", b"topic"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["record", b"record"]) -> typing.Literal["cluster", "topic", "partition", "broker", "config", "producer_ids", "end"] | None: ...
 
 Global___ExportedRecord: typing_extensions.TypeAlias = ExportedRecord
+
+@typing.final
+class ExportEnd(google.protobuf.message.Message):
+    """Says that an export is whole, and as it was written."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORD_COUNT_FIELD_NUMBER: builtins.int
+    CRC32C_FIELD_NUMBER: builtins.int
+    record_count: builtins.int
+    """Records before this one."""
+    crc32c: builtins.int
+    """CRC-32C of all bytes before this record's length."""
+    def __init__(
+        self,
+        *,
+        record_count: builtins.int = ...,
+        crc32c: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["crc32c", b"crc32c", "record_count", b"record_count"]) -> None: ...
+
+Global___ExportEnd: typing_extensions.TypeAlias = ExportEnd
