@@ -10,7 +10,8 @@ from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.metadata.views import ClusterVersion
 from ottla_broker.storage.log_directory import KEPT_MS
 
-from .test_replica_sync import Change, Synced, cluster, led, removed, topic, topic_id
+from .cluster_messages import Change, cluster, removed, topic, topic_id
+from .test_replica_sync import Synced, led
 
 
 def seen_anew(synced: Synced, *changes: Change, generation: int = 1) -> None:
