@@ -211,6 +211,20 @@ async def test_directories_that_could_not_be_told_are_told_again(tmp_path: Path)
         assert (synced.leader_epochs(), synced.controller.assigned) == ({1}, [0, 1, 2])
 
 
+async def test_a_controller_that_does_not_take_directories_is_told_of_once(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.controller.refusals = 3
+        synced.change(topic(1, "a"), *led(1, 1))
+        with capture_logs() as lines:
+            for _ in range(3):
+                assert not await synced.sync.apply()
+            assert await synced.sync.apply()
+        assert [each["event"] for each in lines] == ["directories.assign_failed"]
+
+
 async def test_many_replicas_are_deleted_by_few_flushes(tmp_path: Path) -> None:
     context = StorageContext(tmp_path)
     async with context.opened() as replicas:

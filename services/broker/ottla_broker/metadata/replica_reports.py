@@ -32,6 +32,8 @@ class ReplicaReports:
     def __init__(self, link: ControllerLink, *, node_id: NodeId) -> None:
         self._link = link
         self._node_id = node_id
+        self._failing: dict[str, str] = {}
+        """What fails, with the reason that was told: it is tried again twice a second."""
 
     async def assign_directories(
         self, replicas: Sequence[Replica], *, broker_epoch: BrokerEpoch
@@ -75,11 +77,13 @@ class ReplicaReports:
         return True
 
     async def _raise(self, request: controller_pb2.RaiseLeaderEpochsRequest) -> bool:
-        _logger.warning("leader_epochs.raised", count=len(request.floors))
-        return await self._call(
+        is_raised = await self._call(
             lambda stub: stub.RaiseLeaderEpochs(request, timeout=TIMEOUT_SECONDS),
             event="leader_epochs.raise_failed",
         )
+        if is_raised:
+            _logger.warning("leader_epochs.raised", count=len(request.floors))
+        return is_raised
 
     async def _call(
         self,
@@ -93,7 +97,12 @@ class ReplicaReports:
             await call(stub)
         except grpc.RpcError as error:
             failed = error_of(error)
-            _logger.warning(event, **{fields.REASON: failed.reason, fields.ERROR: failed.message})
+            if self._failing.get(event) != failed.reason:
+                self._failing[event] = failed.reason
+                _logger.warning(
+                    event, **{fields.REASON: failed.reason, fields.ERROR: failed.message}
+                )
             self._link.failed(address, failed)
             return False
+        self._failing.pop(event, None)
         return True
