@@ -62,6 +62,9 @@ class MetadataImport:
 
     async def write(self, chunk: bytes) -> None:
         """Send bytes as they were exported, however they are cut. Raises OttlaError."""
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            what = type(chunk).__name__
+            raise InvalidRequest(f"an import takes several chunks of bytes, as [data]; {what} came")
         for start in range(0, len(chunk), CHUNK_BYTES_MAX):
             part = bytes(chunk[start : start + CHUNK_BYTES_MAX])
             try:
