@@ -16,7 +16,7 @@ from ottla.protocol.errors import (
     Throttled,
 )
 from ottla.storage.metadata.v1.metadata_record_pb2 import BrokerRecord
-from ottla_controller.control.write_queue import COMMANDS_MAX
+from ottla_controller.control.write_queue import COMMANDS_MAX, URGENT_ROOM
 from ottla_controller.core.result import Put, Result, one_by_one
 from ottla_controller.core.state import ClusterState
 from ottla_controller.store.interface import Compare, DeleteKey, Operation, TransactionResult
@@ -108,6 +108,18 @@ async def test_urgent_commands_go_before_ordinary_ones() -> None:
             ]
         )
     assert order == ["urgent 1", "urgent 2", "ordinary 1", "ordinary 2"]
+
+
+async def test_a_flood_of_ordinary_commands_leaves_room_for_urgent_ones() -> None:
+    async with ControllerContext.running() as context:
+        await settle()
+        writer = context.controller.term().writer
+        flood = [writer.submit(count_brokers_up) for _ in range(COMMANDS_MAX)]
+        urgent = [writer.submit(lambda _: Result("done"), urgent=True) for _ in range(URGENT_ROOM)]
+        with pytest.raises(Throttled):
+            await writer.submit(count_brokers_up, urgent=True)
+        assert (await urgent[-1]).response == "done"
+        assert not flood[0].done()
 
 
 async def test_a_full_queue_refuses_with_a_time_to_wait() -> None:

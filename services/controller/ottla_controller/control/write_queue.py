@@ -34,6 +34,9 @@ Response = TypeVar("Response")
 Handler = Callable[[ClusterState], Result[Response]]
 
 COMMANDS_MAX: Final = 1_000
+URGENT_ROOM: Final = 1_000
+"""So many more commands are taken if they are urgent: the flood that fills the queue comes from
+clients, and must not keep brokers from being registered and fenced."""
 _URGENT: Final = 0
 _ORDINARY: Final = 1
 _RETRY_AFTER_MS: Final = 100
@@ -64,7 +67,7 @@ class WriteQueue:
         self._order = count()
         self._closed = False
         self._commands: asyncio.PriorityQueue[tuple[int, int, _Command]] = asyncio.PriorityQueue(
-            COMMANDS_MAX
+            COMMANDS_MAX + URGENT_ROOM
         )
         self.left_undone = asyncio.Event()
         """Set when a command failed, perhaps half done: the records tell what is missing."""
@@ -86,12 +89,12 @@ class WriteQueue:
         done: asyncio.Future[Written[Response]] = asyncio.get_running_loop().create_future()
         done.add_done_callback(_seen)
         order = (_URGENT if urgent else _ORDINARY, next(self._order))
-        try:
-            self._commands.put_nowait((*order, _Command(handler, done)))
-        except asyncio.QueueFull:
+        if self._commands.full() or (not urgent and self._commands.qsize() >= COMMANDS_MAX):
             raise Throttled(
-                f"{COMMANDS_MAX} changes of metadata wait already", retry_after_ms=_RETRY_AFTER_MS
-            ) from None
+                f"{self._commands.qsize()} changes of metadata wait already",
+                retry_after_ms=_RETRY_AFTER_MS,
+            )
+        self._commands.put_nowait((*order, _Command(handler, done)))
         return done
 
     async def finish(self) -> None:
