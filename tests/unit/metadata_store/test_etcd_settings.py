@@ -55,6 +55,7 @@ def test_a_connect_string_names_addresses_and_a_prefix(
         ("a:0", "nobody listens on port 0"),
         ("a:70000", "above 65535"),
         ("::1", "needs brackets"),
+        ("https://user:secret@host:2379/a", "metadata.store.username and metadata.store.password"),
         ("[::1", "brackets belong around"),
         ("[zz::]:1", "not an IPv6 address"),
         ("a,a:2379", "names an address twice"),
@@ -73,6 +74,12 @@ def test_what_is_wrong_is_refused_and_said(text: str, message: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
         EtcdSettings.parsed(text)
     assert message in caught.value.message
+
+
+def test_a_password_in_a_connect_string_is_not_repeated() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        EtcdSettings.parsed("user:secret@host:2379/a")
+    assert "secret" not in caught.value.message
 
 
 def test_a_refusal_shows_what_is_expected() -> None:

@@ -134,6 +134,12 @@ def parse_connect_string(text: str) -> tuple[str, tuple[EtcdEndpoint, ...], byte
     """
     if len(text) > _CONNECT_STRING_MAX:
         _refuse(f"etcd's connect string has more than {_CONNECT_STRING_MAX} characters")
+    if "@" in text:
+        # Not shown: what stands before it is a password.
+        _refuse(
+            "etcd's connect string holds no user and no password: give metadata.store.username "
+            f"and metadata.store.password; {_EXAMPLE}"
+        )
     addresses, prefix = _split_prefix(text.strip())
     schemes: set[str] = set()
     endpoints: list[EtcdEndpoint] = []
