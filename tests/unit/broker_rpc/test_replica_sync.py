@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -240,6 +241,26 @@ async def test_many_replicas_are_deleted_by_few_flushes(tmp_path: Path) -> None:
         after = await context.crashed("after")
     async with after.opened() as replicas:
         assert replicas.partitions() == []
+
+
+async def test_a_deletion_that_failed_is_tried_again(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a"), *led(1, 1))
+        assert await synced.sync.apply()
+        context.filesystem.errors["rename"] = errno.ENOSPC
+        synced.change(removed(1))
+        assert await synced.sync.apply()
+        assert [each.topic for each in replicas.partitions()] == ["a"]
+        context.filesystem.errors.clear()
+        synced.change(topic(2, "b"), *led(2, 1))
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(synced.sync.run(), name="replica-sync")
+            await synced.applied.wait_for(synced.table.version)
+            running.cancel()
+        assert [each.topic for each in replicas.partitions()] == ["b"]
 
 
 async def test_epochs_that_a_log_has_seen_are_asked_to_be_raised_until_they_are(

@@ -177,12 +177,7 @@ class ReplicaSync:
         hosted = self._hosted()
         plan = self._planner.plan(hosted, topic_ids=topics, broker_epoch=self._broker_epoch)
         self._removal.forget_topics(hosted)
-        unwanted = self._removal.sorted(plan.delete)
-        self._told.difference_update(unwanted.deleted, unwanted.aside)
-        self._resign({*plan.resign, *unwanted.left} - {*unwanted.deleted, *unwanted.aside})
-        await _each(unwanted.deleted, self._removal.delete)
-        await _each(unwanted.aside, self._removal.set_aside)
-        self._removal.leave(unwanted.left)
+        await self._take_away(plan)
         await self._note_position(plan)
         await _each(plan.open, self._open)
         await _each(plan.reconfigure, self._reconfigure)
@@ -197,6 +192,17 @@ class ReplicaSync:
             self._again(topics)
             return False
         return True
+
+    async def _take_away(self, plan: ReplicaPlan) -> None:
+        """Resign and remove; what could not be removed is tried again later."""
+        unwanted = self._removal.sorted(plan.delete)
+        going = {*unwanted.deleted, *unwanted.aside}
+        self._told -= going
+        self._resign({*plan.resign, *unwanted.left} - going)
+        await _each(unwanted.deleted, self._removal.delete)
+        await _each(unwanted.aside, self._removal.set_aside)
+        self._removal.leave(unwanted.left)
+        self._failed |= {key[0] for key in going if self._find(key) is not None}
 
     def _again(self, topics: set[TopicId] | None) -> None:
         if topics is None:
