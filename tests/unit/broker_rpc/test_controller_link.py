@@ -179,6 +179,37 @@ async def test_a_call_that_hangs_is_given_up_when_another_controller_leads(linke
     assert await linked.link.while_it_leads(answer()) == 42
 
 
+async def test_a_call_that_hangs_is_given_up_though_a_heartbeat_turned_the_link_before(
+    linked: Linked,
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        hanging = group.create_task(failure(linked.link.while_it_leads(forever())), name="call")
+        await asyncio.sleep(0)
+        active = NotController("not me", metadata={"owner_host": "c", "owner_port": 1})
+        linked.link.failed(linked.link.address, active)
+        linked.know("c", node_id=3, epoch=7)
+        assert not linked.link.turn_to_active(), "it is there already"
+        async with asyncio.timeout(1):
+            await asyncio.wait([hanging])
+    assert isinstance(hanging.result(), TransportFailed)
+
+
+async def test_a_call_to_the_controller_that_begins_to_lead_goes_on(linked: Linked) -> None:
+    release = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        calling = group.create_task(linked.link.while_it_leads(released(release)), name="call")
+        await asyncio.sleep(0)
+        linked.know("a", node_id=1, epoch=7)
+        assert not linked.link.turn_to_active()
+        release.set()
+    assert calling.result() == 42
+
+
+async def released(event: asyncio.Event) -> int:
+    await event.wait()
+    return 42
+
+
 async def forever() -> int:
     await asyncio.Event().wait()
     return 0

@@ -52,7 +52,8 @@ class ControllerLink:
         self._channels: dict[Address, grpc.aio.Channel] = {}
         self._address: Address = list(self._configured)[first % len(self._configured)]
         self._turned = (0, 0)
-        self._term_over = asyncio.Event()
+        self._calls: dict[Address, asyncio.Event] = {}
+        """Where calls are under way; set when the metadata shows that another one leads."""
 
     @property
     def address(self) -> Address:
@@ -97,7 +98,7 @@ class ControllerLink:
             RpcError: the call failed.
             TransportFailed: it was given up.
         """
-        over = self._term_over
+        over = self._calls.setdefault(self._address, asyncio.Event())
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(_outcome(call), name="controller-call")
             waiting = group.create_task(over.wait(), name="controller-term")
@@ -124,12 +125,11 @@ class ControllerLink:
             return False
         self._turned = term
         address = (active.endpoints[0].host, active.endpoints[0].port)
+        # Not only where the link pointed: a heartbeat may have turned it before the metadata came.
+        for called in [each for each in self._calls if each != address]:
+            self._calls.pop(called).set()
         before, self._address = self._address, address
-        if before == address:
-            return False
-        self._term_over.set()
-        self._term_over = asyncio.Event()
-        return True
+        return before != address
 
     def failed(self, address: Address, error: OttlaError) -> None:
         """A call to `address` failed: go where the error says, or else to the next address.
