@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -260,7 +261,9 @@ def test_code_in_the_guide_is_the_clients() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 3
     for block in blocks:
-        assert block in client, block
+        # Methods that stand without their class are formatted as functions.
+        methods = indent(block.replace("\n\n\n", "\n\n"), "    ")
+        assert block in client or methods in client, block
 
 
 pytestmark = pytest.mark.slow
