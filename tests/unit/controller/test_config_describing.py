@@ -240,3 +240,8 @@ def test_bounds_of_a_request(cluster: ClusterContext) -> None:
             cluster.state, DescribeConfigsRequest(resources=[of_topic()], page_token=token)
         )
     assert not describe_configs(cluster.state, DescribeConfigsRequest()).results
+
+
+def test_a_broker_that_is_not_there_is_said_not_to_be_there(cluster: ClusterContext) -> None:
+    failed = described(cluster, ConfigResource(kind=CONFIG_RESOURCE_KIND_BROKER, name="7"))
+    assert "no broker has '7'" in failed.error.message

@@ -104,5 +104,7 @@ def _owner(state: ClusterState, node_id: int | None, plural: str) -> ConfigOwner
 def _node_of(state: ClusterState, name: str) -> int:
     is_number = name.isascii() and name.isdecimal() and len(name) <= limits.NODE_ID_DIGITS_MAX
     if not is_number or str(int(name)) != name or int(name) not in state.brokers:
-        raise refused("resource.name", f"is the node id of a broker, not {name[:32]!r}")
+        raise refused(
+            "resource.name", f"is the node id of a broker, and no broker has {name[:32]!r}"
+        )
     return int(name)
