@@ -143,9 +143,11 @@ def test_payloads_too_large_to_cut_are_checked_as_well() -> None:
         check(plain + b"\x12\x00", count=5)
 
 
-def test_what_is_not_compressed_waits_for_no_thread_unless_it_has_many_records() -> None:
-    large = read_batch(frame(records(*[bytes(1_000)] * 500), codec=Codec.NONE, count=500))
-    assert is_checked_at_once(large, LogConfig())
+def test_what_is_not_compressed_waits_for_no_thread_unless_it_is_very_large() -> None:
+    usual = read_batch(frame(records(*[bytes(1_000)] * 500), codec=Codec.NONE, count=500))
+    assert is_checked_at_once(usual, LogConfig())
+    large = read_batch(frame(records(*[bytes(1_000)] * 1_100), codec=Codec.NONE, count=1_100))
+    assert not is_checked_at_once(large, LogConfig())
     count = LOOP_RECORD_COUNT_MAX + 1
     many = read_batch(frame(records(*[b"v"] * count), codec=Codec.NONE, count=count))
     assert not is_checked_at_once(many, LogConfig())

@@ -29,6 +29,7 @@ from ottla_broker.rpc.read_responses import DECOMPRESSED_SIZE_MAX
 LOOP_PAYLOAD_SIZE_MAX: Final = 8 << 10
 LOOP_PLAIN_SIZE_MAX: Final = 64 << 10
 LOOP_RECORD_COUNT_MAX: Final = 2_000
+LOOP_UNCOMPRESSED_SIZE_MAX: Final = 1 << 20
 
 # What is cut in one go: two bytes a record at least, each with sixteen for its place.
 CUT_SIZE_MAX: Final = 4 << 20
@@ -45,7 +46,7 @@ def is_compressed(batch: Batch) -> bool:
 
 
 def is_checked_at_once(batch: Batch, config: LogConfig) -> bool:
-    """Check a batch that takes well under a millisecond; False, nothing done, for any other.
+    """Check a batch that takes less than a millisecond; False, nothing done, for any other.
 
     Raises:
         CorruptBatch, RecordTooLarge: as `check_payload`.
@@ -53,6 +54,8 @@ def is_checked_at_once(batch: Batch, config: LogConfig) -> bool:
     if batch.header.record_count > LOOP_RECORD_COUNT_MAX:
         return False
     if not is_compressed(batch):
+        if len(batch.payload) > LOOP_UNCOMPRESSED_SIZE_MAX:
+            return False
         _check_plain(bytes(batch.payload), batch)
         return True
     if len(batch.payload) > LOOP_PAYLOAD_SIZE_MAX or plain_size_max(config) < LOOP_PLAIN_SIZE_MAX:
