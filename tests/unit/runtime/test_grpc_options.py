@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from grpc._cython import cygrpc
 
 from ottla_controller.store.etcd_member import CHANNEL_OPTIONS as ETCD_OPTIONS
 from ottla_runtime.channels import CHANNEL_OPTIONS, KEEPALIVE_INTERVAL_MS
@@ -17,7 +17,10 @@ OPTIONS = {*dict(CHANNEL_OPTIONS), *dict(SERVER_OPTIONS), *dict(ETCD_OPTIONS)}
 @pytest.fixture(scope="module")
 def grpc_core() -> bytes:
     """The library of gRPC, which holds the names of its options."""
-    return Path(cygrpc.__file__).read_bytes()
+    found = find_spec("grpc._cython.cygrpc")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).read_bytes()
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
