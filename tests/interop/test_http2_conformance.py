@@ -60,15 +60,10 @@ CONCURRENCY: Case = (
     "http2/5.1.2",
     "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
 )
-# The whole server answers these requests, which are none of gRPC's, by their headers alone. Where
-# the answer is out before the DATA comes, its length is nobody's any more (RFC 9113, 8.1).
-ANSWERED_EARLY: frozenset[Case] = frozenset(
-    ("http2/8.1.2.6", f'Sends a HEADERS frame with the "content-length" header field {which}')
-    for which in (
-        "which does not equal the DATA frame payload length",
-        "which does not equal the sum of the multiple DATA frames payload length",
-    )
-)
+# The whole server answers requests that are none of gRPC's by their headers alone, and resets their
+# streams. Where that is out before the next frames of a case come, they are passed over, as they have
+# to be (RFC 9113, 5.1): such a case is judged again.
+TRIES_MAX = 5
 # Cases that want DATA of a response to a request that is none of gRPC's.
 WITHOUT_DATA: Mapping[Case, str] = {
     ("generic/2", "Sends a WINDOW_UPDATE frame on half-closed (remote) stream"): (
@@ -224,15 +219,30 @@ async def test_the_limit_of_concurrent_streams_is_kept(h2spec: Path, tmp_path: P
 
 
 async def test_the_whole_server_keeps_to_http2(h2spec: Path, tmp_path: Path) -> None:
-    async with whole_server() as ports, asyncio.TaskGroup() as group:
-        judging = {
-            name: group.create_task(
-                verdict_on(h2spec, tmp_path / name, port=port, tls=name == "tls"), name=name
-            )
-            for name, port in ports.items()
-        }
-        verdicts = {name: await task for name, task in judging.items()}
-    for verdict in verdicts.values():
-        assert verdict.failed - {CONCURRENCY} - ANSWERED_EARLY == {*OUTDATED, *WITHOUT_DATA}
-        assert len(verdict.skipped) == SKIPPED_WITHOUT_DATA
-        assert len(verdict.passed | verdict.failed) == CASE_COUNT - SKIPPED_WITHOUT_DATA
+    async with whole_server() as ports:
+        async with asyncio.TaskGroup() as group:
+            judging = {
+                name: group.create_task(
+                    verdict_on(h2spec, tmp_path / name, port=port, tls=name == "tls"), name=name
+                )
+                for name, port in ports.items()
+            }
+        for name, port in ports.items():
+            verdict = judging[name].result()
+            assert {*OUTDATED, *WITHOUT_DATA} <= verdict.failed
+            for case in verdict.failed - {CONCURRENCY, *OUTDATED, *WITHOUT_DATA}:
+                assert await passes_in_the_end(
+                    h2spec, tmp_path / name, case, port=port, tls=name == "tls"
+                ), case
+            assert len(verdict.skipped) == SKIPPED_WITHOUT_DATA
+            assert len(verdict.passed | verdict.failed) == CASE_COUNT - SKIPPED_WITHOUT_DATA
+
+
+async def passes_in_the_end(
+    h2spec: Path, report: Path, case: Case, *, port: int, tls: bool
+) -> bool:
+    for _ in range(TRIES_MAX):
+        verdict = await verdict_on(h2spec, report, port=port, tls=tls, sections=(case[0],))
+        if case in verdict.passed:
+            return True
+    return False

@@ -45,7 +45,9 @@ def use_clients(number):
         offsets.append([next(consumer).offset for _ in range(100)])
 
 ends, offsets = threading.Event(), []
-theirs = threading.Thread(target=lambda: asyncio.run(serve_and_call(100)))
+# Closed at the end alone: gRPC hands what is left of one loop to whichever of theirs comes next.
+loops = [asyncio.new_event_loop() for _ in range(2)]
+theirs = threading.Thread(target=lambda: loops[0].run_until_complete(serve_and_call(100)))
 users = [threading.Thread(target=use_clients, args=(number,)) for number in range(2)]
 for each in [theirs, *users]:
     each.start()
@@ -59,8 +61,10 @@ async def notebook():
 
 ends.clear()
 threading.Timer(0, ends.set).start()
-asyncio.run(serve_and_call(10))  # the main thread's loop comes and goes, too
+loops[1].run_until_complete(serve_and_call(10))  # the main thread has a loop, too
 asyncio.run(notebook())
+for each in loops:
+    each.close()
 print([each == list(range(100)) for each in offsets])
 """
 
