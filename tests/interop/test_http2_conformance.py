@@ -61,8 +61,8 @@ CONCURRENCY: Case = (
     "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
 )
 # The whole server answers requests that are none of gRPC's by their headers alone, and resets their
-# streams. Where that is out before the next frames of a case come, they are passed over, as they have
-# to be (RFC 9113, 5.1): such a case is judged again.
+# streams. Where that is out before the next frames of a case come, they are passed over, as they
+# have to be (RFC 9113, 5.1): such a case is judged again.
 TRIES_MAX = 5
 # Cases that want DATA of a response to a request that is none of gRPC's.
 WITHOUT_DATA: Mapping[Case, str] = {
