@@ -122,13 +122,6 @@ with ottla.blocking.Producer(bootstrap) as producer:
 with ottla.blocking.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
     consumer.assign(["config"])
     next(consumer)
-
-async def used():
-    async with ottla.Producer(bootstrap) as producer, ottla.Consumer(bootstrap) as consumer:
-        await consumer.assign(["config"])
-        await (await producer.send("config", b"v"))
-        await anext(consumer)
-asyncio.run(used())
 """
 
 

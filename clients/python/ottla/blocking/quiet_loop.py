@@ -7,7 +7,8 @@ which every loop sees and one of them reads. In older releases the others' read 
 BlockingIOError, which reaches the log of an application that did nothing wrong: its loop was alone
 before ours came. The socket is handed to `add_reader` of each loop, ours too; there it is taught to
 answer "nothing" instead, and gRPC looks into its queue as after any byte. (A read that is under way
-at that very moment may still fail, once.)
+at that very moment may still fail, once.) And what gRPC still has for a loop that ended, such as
+that of clients closed before, it hands to ours, where it fails: that is not said either.
 
 At the interpreter's end Python starts no thread any more, while open producers still flush: what
 would run in a thread runs in the loop then.
@@ -52,9 +53,11 @@ class QuietLoop(asyncio.SelectorEventLoop):
         self._threads = LastingExecutor(is_leaving)
 
     def add_reader(self, fd: int | HasFileno, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
-        if type(fd) is socket.socket and _is_grpc_poller(callback):
-            # Every loop reads through this one object, so all of them are quiet from here on.
-            fd.__class__ = SharedWakeSocket
+        if _is_grpc_poller(callback):
+            if type(fd) is socket.socket:
+                # Every loop reads through this one object, so all of them are quiet from here on.
+                fd.__class__ = SharedWakeSocket
+            callback = _unless_closed(callback)
         super().add_reader(fd, callback, *args)
 
     def run_in_executor(
@@ -87,6 +90,19 @@ class LastingExecutor(ThreadPoolExecutor):
         except Exception as error:  # noqa: BLE001 - it is the waiter's, as from a thread
             done.set_exception(error)
         return done
+
+
+def _unless_closed(callback: Callable[[*Ts], Any]) -> Callable[[*Ts], Any]:
+    """What is left of a loop that has ended is handed to the next one, and is nothing to it."""
+
+    def handle(*args: *Ts) -> None:
+        try:
+            callback(*args)
+        except RuntimeError as error:
+            if str(error) != "Event loop is closed":
+                raise
+
+    return handle
 
 
 def _is_grpc_poller(callback: Callable[..., Any]) -> bool:

@@ -23,7 +23,7 @@ from ottla.client import FORK_SUPPORT, SETS_FORK_SUPPORT, leaving
 from ottla.protocol.errors import InvalidRequest
 
 _POLLER: Final = "_poll_wrapper"
-_ENDING_SECONDS: Final = 0.5
+_ENDING_SECONDS: Final = 5.0
 _TASKS: Final = Path("/proc/self/task")
 
 
