@@ -122,6 +122,14 @@ with ottla.blocking.Producer(bootstrap) as producer:
 with ottla.blocking.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
     consumer.assign(["config"])
     next(consumer)
+
+async def used():
+    consumer = ottla.Consumer(bootstrap, auto_offset_reset="earliest")
+    async with ottla.Producer(bootstrap) as producer, consumer:
+        await consumer.assign(["config"])
+        await (await producer.send("config", b"v"))
+        await anext(consumer)
+asyncio.run(used())
 """
 
 
@@ -169,4 +177,28 @@ def test_a_fork_amid_sending_threads_leaves_no_lock_behind(cluster: ClusterProce
     cluster.create_topic("busy")
     ended = run(THREADS, cluster.bootstrap)
     assert ended.lines == ["{5}"]
+    assert (ended.code, ended.errors) == (0, "")
+
+
+NATIVE = """
+from ottla.client import forks
+with ottla.blocking.Producer(bootstrap) as producer:
+    producer.send("native", b"v").result()
+    own = {str(each.native_id) for each in threading.enumerate()}
+    tasks = [each for each in forks._TASKS.iterdir() if each.name not in own]
+    names = {(each / "comm").read_text().strip() for each in tasks}
+print(any(each.startswith(forks._NATIVE_THREADS) for each in names))
+unnamed = (forks._TASKS / str(threading.get_native_id()) / "comm").read_text().strip()
+print([each for each in names - {unnamed} if not each.startswith(forks._NATIVE_THREADS)])
+forks._process.will_fork()
+print(forks._process.forks_with_grpc)
+"""
+
+
+def test_grpc_threads_are_known_by_their_names_so_that_a_fork_waits_for_their_end(
+    cluster: ClusterProcess,
+) -> None:
+    cluster.create_topic("native")
+    ended = run(NATIVE, cluster.bootstrap)
+    assert ended.lines == ["True", "[]", "False"]
     assert (ended.code, ended.errors) == (0, "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -44,6 +46,34 @@ async def test_tasks_that_somebody_else_cancels_are_told_of_and_those_it_closes_
     assert told == ["cancelled"]
     await tasks.close()
     assert told == ["cancelled"]
+
+
+class Held:
+    """What a task works with."""
+
+
+async def test_what_tasks_hold_is_let_go_with_them_not_at_the_next_garbage_collection() -> None:
+    held: list[weakref.ref[Held]] = []
+
+    async def work() -> None:
+        thing = Held()
+        held.append(weakref.ref(thing))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.Event().wait())
+            async with asyncio.timeout(3_600):
+                await asyncio.Event().wait()
+
+    gc.collect()
+    gc.disable()
+    try:
+        tasks = BackgroundTasks(on_defect=lambda _: None)
+        await tasks.open()
+        tasks.start(work(), name="works")
+        await asyncio.sleep(0)
+        await tasks.close()
+        assert [reference() for reference in held] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_a_defect_is_logged_and_told_and_leaves_the_others_running(

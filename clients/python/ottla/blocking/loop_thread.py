@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from ottla.blocking.latch import Latch
 from ottla.blocking.quiet_loop import QuietLoop
 from ottla.client import leaving
 from ottla.protocol.errors import InvalidRequest, OttlaError
@@ -183,13 +184,13 @@ class _Call(Generic[T]):
 
     def __init__(self, work: Work[T]) -> None:
         self._work = work
-        self._is_over = threading.Event()
+        self._end = Latch()
         self._task: asyncio.Task[None] | None = None
         self._result: Future[T] = Future()
 
     def begin(self, group: asyncio.TaskGroup | None) -> None:
         assert group is not None, "posted to a loop that runs"
-        if self._is_over.is_set():
+        if self._end.is_open:
             return  # cancelled before
         self._task = group.create_task(self._run(), name="ottla-blocking-call")
         self._task.add_done_callback(self._settle)
@@ -207,7 +208,7 @@ class _Call(Generic[T]):
     def _settle(self, _: object = None) -> None:
         if not self._result.done():
             self._result.set_exception(InvalidRequest("the client was closed during the call"))
-        self._is_over.set()
+        self._end.open()
 
     def cancel(self) -> None:
         if self._task is None:
@@ -216,7 +217,7 @@ class _Call(Generic[T]):
             self._task.cancel()
 
     def wait(self) -> None:
-        self._is_over.wait()
+        self._end.wait()
 
     def succeeded(self) -> bool:
         return self._result.exception() is None

@@ -1,14 +1,17 @@
 """The event loop of the blocking clients' thread: quiet beside others, of use to the very end.
 
-It differs from the standard loop in two ways.
+It differs from the standard loop in three ways.
 
 gRPC wakes all event loops of a process through one socket: each event is announced by one byte,
 which every loop sees and one of them reads. In older releases the others' read fails with
 BlockingIOError, which reaches the log of an application that did nothing wrong: its loop was alone
 before ours came. The socket is handed to `add_reader` of each loop, ours too; there it is taught to
 answer "nothing" instead, and gRPC looks into its queue as after any byte. (A read that is under way
-at that very moment may still fail, once.) And what gRPC still has for a loop that ended, such as
-that of clients closed before, it hands to ours, where it fails: that is not said either.
+at that very moment may still fail, once.)
+
+What gRPC still has for a loop that ended, the rest of calls that were cancelled, it gives to
+whichever loop comes by, which hands it to the ended one, fails, and says so. Ours takes it even
+then; and what it comes by of loops that ended, as those of clients closed before, it drops.
 
 At the interpreter's end Python starts no thread any more, while open producers still flush: what
 would run in a thread runs in the loop then.
@@ -17,6 +20,7 @@ would run in a thread runs in the loop then.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import socket
 from collections.abc import Callable
@@ -59,6 +63,22 @@ class QuietLoop(asyncio.SelectorEventLoop):
                 fd.__class__ = SharedWakeSocket
             callback = _unless_closed(callback)
         super().add_reader(fd, callback, *args)
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """As every loop's, while it is open; later the callback is never called."""
+        try:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        except RuntimeError:
+            if not self.is_closed():
+                raise
+        handle = asyncio.Handle(callback, args, self, context)
+        handle.cancel()
+        return handle
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts

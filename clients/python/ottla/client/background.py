@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable, Coroutine
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ class BackgroundTasks:
     async def _root(self, work: Coroutine[object, object, None], name: str) -> None:
         try:
             await work
+        except asyncio.CancelledError as end:
+            # What the frames it passed hold, gRPC's calls above all, ends here, and not when the
+            # garbage collector comes round.
+            traceback.clear_frames(end.__traceback__)
+            raise
         except Exception as error:  # noqa: BLE001 - the root: a defect reaches the client alone
             _log.exception("the client's task %s failed unexpectedly", name)
             self._on_defect(error)

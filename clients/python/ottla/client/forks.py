@@ -9,11 +9,13 @@ leaves the child free.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,7 +25,10 @@ from ottla.client import FORK_SUPPORT, SETS_FORK_SUPPORT, leaving
 from ottla.protocol.errors import InvalidRequest
 
 _POLLER: Final = "_poll_wrapper"
-_ENDING_SECONDS: Final = 5.0
+_NATIVE_THREADS: Final = (
+    "event_engine", "lifeguard", "timer_manager", "grpc_", "default-execut", "resolver-execut"
+)  # fmt: skip
+_ENDING_SECONDS: Final = 2.0
 _TASKS: Final = Path("/proc/self/task")
 
 
@@ -51,19 +56,20 @@ class _Process:
         self.lacks_grpc = False
 
     def will_fork(self) -> None:
-        if _has_poller() and not any(client.is_open for client in self.clients):
-            gc.collect()  # channels of clients that were closed may wait for that
-        self.forks_with_grpc = _has_poller()
-        if not self.forks_with_grpc:
+        if not any(client.is_open for client in self.clients):
+            if self.channels:
+                gc.collect()  # calls that failed may keep what they were made of
             self._until_grpc_is_down()
+        self.forks_with_grpc = _has_poller() or (SETS_FORK_SUPPORT and _has_native_threads())
 
     def _until_grpc_is_down(self) -> None:
         """Let gRPC end: a thread of its own does that, milliseconds after the last channel went.
 
-        A child that is forked amid that inherits a lock which nobody gives back.
+        A child that is forked amid that inherits a lock which nobody gives back. Somebody else may
+        be using gRPC, so that it doesn't end; then this takes its time once after the last client.
         """
         deadline = self.last_gone_seconds + _ENDING_SECONDS
-        while time.monotonic() < deadline and _has_native_threads():
+        while time.monotonic() < deadline and (_has_poller() or _has_native_threads()):
             time.sleep(0.001)
 
     def note(self, channel: grpc.aio.Channel) -> None:
@@ -116,11 +122,15 @@ def _has_poller() -> bool:
 
 
 def _has_native_threads() -> bool:
-    """Whether there are threads that Python has not started, as far as the system tells."""
-    try:
-        return len(list(_TASKS.iterdir())) > threading.active_count()
-    except OSError:
-        return True  # it doesn't tell, so there may be
+    """Whether gRPC has threads that are not Python's, as far as the system tells."""
+    return any(name.startswith(_NATIVE_THREADS) for name in _thread_names())
+
+
+def _thread_names() -> Iterator[str]:
+    with contextlib.suppress(OSError):  # no such folder: the system doesn't tell
+        for task in _TASKS.iterdir():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                yield (task / "comm").read_text(encoding="utf-8", errors="replace")
 
 
 def _keep_for_ever(channels: list[grpc.aio.Channel]) -> None:
