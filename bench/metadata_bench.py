@@ -23,7 +23,12 @@ from typing import Any, Final
 import grpc
 
 from bench.measures import Measure
-from bench.metadata_cluster import MetadataCluster, PlayedBrokers, metadata_cluster
+from bench.metadata_cluster import (
+    LOOK_SECONDS,
+    MetadataCluster,
+    PlayedBrokers,
+    metadata_cluster,
+)
 from bench.processes import ROOT, cpu_seconds
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 
@@ -39,12 +44,14 @@ _PUSH_CPU_PERCENT_MAX: Final = 50.0
 _MESSAGE_BYTES_MAX: Final = 1_048_576
 _KILLS: Final = 3
 _SETTLE_SECONDS: Final = 1.5
+"""Writes at full rate before something is killed, so that the stall stands among usual gaps."""
 _PARTITIONS: Final = 10_000
 _BROKERS: Final = 100
 _WATCHERS: Final = 1_000
 _WATCHER_PROCESSES: Final = 4
 _ROUNDS: Final = 5
 _PAUSE_SECONDS: Final = 1.0
+"""Between changes: as often as brokers come and go at the worst, not as fast as can be."""
 
 
 def run(*, only: str = "") -> list[Measure]:
@@ -121,7 +128,7 @@ class _Writer:
         while len(self.acknowledged) < goal:
             if time.monotonic() > deadline:
                 raise RuntimeError("writes have not come back")
-            time.sleep(0.02)
+            time.sleep(LOOK_SECONDS)
 
     @property
     def longest_gap_seconds(self) -> float:

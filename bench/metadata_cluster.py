@@ -26,6 +26,7 @@ from ottla.internal.controller.v1 import controller_pb2, controller_pb2_grpc
 
 WAIT_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.02
+"""Between two looks at what tells nobody when it is ready."""
 
 
 class Service:

@@ -42,10 +42,12 @@ _RECORD_SIZE: Final = 1_024
 _CALL_RECORD_COUNT: Final = 512
 _CALLS_IN_FLIGHT: Final = 8
 _SETTLE_SECONDS: Final = 15.0
+"""Until the writes have been flushed and their indexes written; idle begins after that."""
 _IDLE_SECONDS: Final = 61.0
 """Longer than the longest interval by which a broker looks at all of its partitions."""
 _WAIT_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.1
+"""Between two looks at partitions that have no leader yet: nothing tells when they do."""
 _QUERIES_MAX: Final = 1_000
 
 

@@ -20,6 +20,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent.parent
 _KAFKA_JARS: Final = ROOT / ".cache" / "peers" / "kafka"
 _START_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.1
+"""Between two looks at a port: nothing tells when a server listens."""
 _END_SECONDS: Final = 20.0
 _CLUSTER_ID: Final = "b3R0bGEtYmVuY2gtcGVlcg"
 
@@ -160,5 +162,5 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
             raise PeerMissing(f"{process.args!r} ended with {process.returncode} at once")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
-        time.sleep(0.1)
+        time.sleep(_LOOK_SECONDS)
     raise PeerMissing(f"{process.args!r} did not listen within {_START_SECONDS:.0f} s")
