@@ -49,7 +49,8 @@ class ControllerConfig(ServiceConfig):
     )
     data_dir: Path | None = setting(
         None,
-        description="Directory of the embedded metadata store; one controller uses it at a time.",
+        description="Directory of the embedded metadata store (not with metadata.store); one "
+        "controller uses it at a time.",
     )
     cluster_id: str = setting(
         "",
@@ -100,6 +101,11 @@ class ControllerConfig(ServiceConfig):
             raise ValueError(
                 "nobody says where the metadata is; give data.dir for the embedded store, or "
                 "metadata.store for etcd"
+            )
+        if self.metadata_store and self.data_dir is not None:
+            raise ValueError(
+                "the metadata can't be in the embedded store and in etcd; unset one of data.dir "
+                "and metadata.store"
             )
         about_etcd = [
             setting_name(name)

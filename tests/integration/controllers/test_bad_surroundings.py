@@ -150,6 +150,10 @@ async def test_a_controller_waits_for_an_etcd_that_is_not_there_yet(
     [
         ((), "give data.dir for the embedded store, or metadata.store for etcd"),
         (("--metadata-store-username=x", "--data-dir=d"), "metadata.store is not set"),
+        (
+            ("--metadata-store=host:1/one", "--data-dir=d"),
+            "unset one of data.dir and metadata.store",
+        ),
         (("--metadata-store=host:1/one", "--lease-ttl-ms=1000"), "at least 2000 with etcd"),
         (("--metadata-store=host:x",), "host:2379,host:2379/prefix"),
     ],
