@@ -71,6 +71,8 @@ class EtcdMember:
     folder: Path
     client_port: int = 0
     peer_port: int = 0
+    link_port: int = 0
+    """Where other members reach it, if there are links between them (`kit.cuttable_etcd`)."""
     process: subprocess.Popen[bytes] | None = None
     launched_at: int = 0
     """Where in its log this run begins."""
@@ -97,7 +99,8 @@ class EtcdMember:
 
     @property
     def peer_url(self) -> str:
-        return f"http://127.0.0.1:{self.peer_port}"
+        """What the others are told."""
+        return f"http://127.0.0.1:{self.link_port or self.peer_port}"
 
     def kill(self) -> None:
         """As a crash."""
@@ -296,7 +299,7 @@ class EtcdCluster:
             f"--data-dir={member.data}",
             f"--listen-client-urls={client_url}",
             f"--advertise-client-urls={client_url}",
-            f"--listen-peer-urls={member.peer_url}",
+            f"--listen-peer-urls=http://127.0.0.1:{member.peer_port}",
             f"--initial-advertise-peer-urls={member.peer_url}",
             f"--initial-cluster={self._initial_cluster()}",
             f"--initial-cluster-token={self.token}",
