@@ -193,7 +193,7 @@ class _Session:
             subscription.is_paused = request.paused
             if request.paused:
                 self._turns.remove(subscription_id)
-            elif subscription.where is not None:
+            elif subscription.has_begun:
                 self._ready(subscription_id)  # finds out by reading whether there is anything
 
     # What subscriptions tell

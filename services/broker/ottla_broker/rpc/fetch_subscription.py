@@ -46,6 +46,8 @@ class Subscription:
         self.subscription_id = request.subscription_id
         self.request = request
         self.is_paused = False
+        self.has_begun = False
+        """Whether its start is found, so that there is somewhere to read from."""
         self.next_offset = 0
         self.where: Local | None = None
         self.task: asyncio.Task[None] | None = None
@@ -67,6 +69,7 @@ class Subscription:
         try:
             self.where = await self._located(router)
             self.next_offset = await self._start()
+            self.has_begun = True
             self._links.say(
                 subscribed(self.subscription_id, self.replica, next_offset=self.next_offset)
             )
