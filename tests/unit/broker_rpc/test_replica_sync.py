@@ -12,6 +12,8 @@ from typing import Any, cast
 import grpc
 from structlog.testing import capture_logs
 
+from kit.clock import settle
+from kit.offloads import HeldOffload
 from kit.storage import StorageContext
 from ottla.api.cluster.v1 import cluster_pb2
 from ottla.internal.controller.v1 import controller_pb2
@@ -19,7 +21,7 @@ from ottla.protocol.ids import BrokerEpoch, NodeId
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.metadata.controller_link import ControllerLink
 from ottla_broker.metadata.replica_plan import ReplicaPlanner
-from ottla_broker.metadata.replica_sync import ReplicaSync
+from ottla_broker.metadata.replica_sync import REOPEN_MS, ReplicaSync
 from ottla_broker.metadata.topic_settings import TopicSettings
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.metadata.views import ClusterVersion
@@ -373,3 +375,78 @@ async def test_how_far_the_broker_has_come_is_durable_before_a_replica_is_made(
     async with after.opened() as replicas:
         assert replicas.position.broker_epoch == EPOCH
         assert replicas.position.version == (1, 2)
+
+
+async def test_nothing_is_led_under_a_registration_that_ended_while_directories_were_told(
+    tmp_path: Path,
+) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas, asyncio.TaskGroup() as group:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.controller.may_answer.clear()
+        synced.change(topic(1, "a", partition_count=3), *led(1, 3))
+        applying = group.create_task(synced.sync.apply(), name="apply")
+        await synced.controller.asked.wait()
+        synced.sync.registered(BrokerEpoch(EPOCH + 1))
+        synced.controller.may_answer.set()
+        await applying
+        assert synced.leader_epochs() == {None}
+
+
+async def test_nothing_is_led_under_a_registration_that_ended_while_epochs_began(
+    tmp_path: Path,
+) -> None:
+    offload = HeldOffload()
+    context = StorageContext(tmp_path, offload=offload)
+    async with context.opened() as replicas, asyncio.TaskGroup() as group:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a", partition_count=3), *led(1, 3))
+        assert await synced.sync.apply()
+        home = replicas.partitions()[0].directory_id
+        synced.change(*led(1, 3, epoch=2, directory=home))
+        offload.holds = True
+        applying = group.create_task(synced.sync.apply(), name="apply")
+        await offload.held(1)
+        synced.sync.registered(BrokerEpoch(EPOCH + 1))
+        offload.holds = False
+        await offload.release()
+        await applying
+        assert synced.leader_epochs() == {None}
+
+
+async def test_what_could_not_be_led_for_want_of_descriptors_is_led_later(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a"), *led(1, 1))
+        assert await synced.sync.apply()
+        home = replicas.partitions()[0].directory_id
+        context.filesystem.errors["open"] = errno.EMFILE
+        synced.change(*led(1, 1, epoch=2, directory=home))
+        assert await synced.sync.apply()
+        assert synced.leader_epochs() == {None}
+        context.filesystem.errors.clear()
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(synced.sync.run(), name="replica-sync")
+            await context.clock.advance(REOPEN_MS)
+            while synced.leader_epochs() == {None}:
+                await settle()
+            running.cancel()
+        assert synced.leader_epochs() == {2}
+
+
+async def test_directories_that_a_backup_has_forgotten_are_told_again(tmp_path: Path) -> None:
+    context = StorageContext(tmp_path)
+    async with context.opened() as replicas:
+        synced = Synced(context, replicas)
+        await synced.begin()
+        synced.change(topic(1, "a", partition_count=2), *led(1, 2))
+        assert await synced.sync.apply()
+        synced.controller.assigned.clear()
+        synced.sync.registered(BrokerEpoch(EPOCH))
+        synced.restore(topic(1, "a", partition_count=2), *led(1, 2, epoch=2))
+        assert await synced.sync.apply()
+        assert (synced.controller.assigned, synced.leader_epochs()) == ([0, 1], {2})

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -134,6 +135,7 @@ class ReplicaSync:
         """The broker has a new epoch: what it led before, it leads no more."""
         self._broker_epoch = broker_epoch
         self._everything = True
+        self._told.clear()  # metadata of a backup may have forgotten it again
         for replica in self._replicas.partitions():
             if replica.leader_epoch is not None:
                 replica.resign()
@@ -174,8 +176,8 @@ class ReplicaSync:
         version = self._table.version
         topics: set[TopicId] | None = None if self._everything else self._topics
         self._everything, self._topics = False, set()
-        hosted = self._hosted()
-        plan = self._planner.plan(hosted, topic_ids=topics, broker_epoch=self._broker_epoch)
+        hosted, broker_epoch = self._hosted(), self._broker_epoch
+        plan = self._planner.plan(hosted, topic_ids=topics, broker_epoch=broker_epoch)
         self._removal.forget_topics(hosted)
         await self._take_away(plan)
         await self._note_position(plan)
@@ -185,7 +187,7 @@ class ReplicaSync:
             self._again(topics)
             return False
         self._floors = {}
-        await _each(plan.lead, self._lead)
+        await _each(plan.lead, partial(self._lead, broker_epoch=broker_epoch))
         self._applied.reached(version)
         self.first_applied.set()
         if not await self._raise_epochs():
@@ -246,22 +248,30 @@ class ReplicaSync:
         try:
             await replica.reconfigure(wanted.config)
         except OttlaError as error:
+            self._failed.add(wanted.key[0])
             self._troubles.failed(RECONFIGURE_FAILED, wanted.key, error)
         else:
             self._troubles.over(RECONFIGURE_FAILED, wanted.key)
 
-    async def _lead(self, wanted: WantedReplica) -> None:
+    async def _lead(self, wanted: WantedReplica, *, broker_epoch: BrokerEpoch | None) -> None:
+        """Lead, unless the registration that this was planned under ends before it is done."""
         replica = self._find(wanted.key)
         if replica is None or wanted.lead_under is None:
             return  # it couldn't be opened, which is logged
+        if broker_epoch != self._broker_epoch:
+            return
         try:
             await replica.become_leader(wanted.lead_under)
         except OttlaError as error:
             if isinstance(error, StaleLeaderEpoch):
                 self._floors[wanted.key] = int(error.metadata["leader_epoch"])
+            else:
+                self._failed.add(wanted.key[0])
             self._troubles.failed(LEAD_FAILED, wanted.key, error)
         else:
             self._troubles.over(LEAD_FAILED, wanted.key)
+            if broker_epoch != self._broker_epoch:
+                replica.resign()
 
     async def _raise_epochs(self) -> bool:
         """Ask for epochs above what the logs hold; the metadata comes back with them."""
