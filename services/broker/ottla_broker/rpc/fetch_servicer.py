@@ -159,27 +159,40 @@ class FetchServicer(fetch_pb2_grpc.FetchServiceServicer):
         await self._router.caught_up(forwarded)
         results: list[fetch_pb2.OffsetResult | None] = [None] * len(request.queries)
         elsewhere: dict[NodeId, list[int]] = {}
-        for place, query in enumerate(request.queries):
-            answer = await self._answer(query, forwarded)
-            if isinstance(answer, Remote):
-                elsewhere.setdefault(answer.node_id, []).append(place)
+        for place, where in enumerate(await self._located(request.queries, forwarded)):
+            if isinstance(where, Remote):
+                elsewhere.setdefault(where.node_id, []).append(place)
             else:
-                results[place] = answer
+                results[place] = await self._answer(request.queries[place], where)
         async with asyncio.TaskGroup() as tasks:
             for node_id, places in elsewhere.items():
                 work = self._ask(node_id, request.queries, places=places, asked=asked, into=results)
                 tasks.create_task(work, name="list-offsets")
         return fetch_pb2.ListOffsetsResponse(results=[each for each in results if each is not None])
 
+    async def _located(
+        self, queries: Sequence[fetch_pb2.OffsetQuery], forwarded: Forwarded
+    ) -> list[Local | Remote | OttlaError]:
+        """Where each is answered, or why nowhere; they wait together for what isn't ready yet."""
+
+        async def locate(query: fetch_pb2.OffsetQuery) -> Local | Remote | OttlaError:
+            try:
+                place_of(query)  # what is wrong with it is said here, whoever leads
+                entry = self._router.topic(query.topic, query.topic_id)
+                return await self._router.locate(entry, query.partition, forwarded=forwarded)
+            except OttlaError as error:
+                return error
+
+        async with asyncio.TaskGroup() as tasks:
+            locating = [tasks.create_task(locate(each), name="locate") for each in queries]
+        return [task.result() for task in locating]
+
     async def _answer(
-        self, query: fetch_pb2.OffsetQuery, forwarded: Forwarded
-    ) -> fetch_pb2.OffsetResult | Remote:
+        self, query: fetch_pb2.OffsetQuery, where: Local | OttlaError
+    ) -> fetch_pb2.OffsetResult:
+        if isinstance(where, OttlaError):
+            return _failed(query, where)
         try:
-            place_of(query)  # what is wrong with it is said here, whoever leads
-            entry = self._router.topic(query.topic, query.topic_id)
-            where = await self._router.locate(entry, query.partition, forwarded=forwarded)
-            if isinstance(where, Remote):
-                return where
             return await self._found(query, where)
         except OttlaError as error:
             return _failed(query, error)
