@@ -48,6 +48,12 @@ class FaultyFilesystem:
         self._durable: dict[int, bytes] = {}
         self._names: dict[int, dict[str, tuple[int, bool]]] = {}
 
+    @property
+    def open_paths(self) -> list[Path]:
+        """Files that somebody has open."""
+        with self._guard:
+            return sorted(self._open.values())
+
     # -- the port ----------------------------------------------------------------------------
 
     def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:

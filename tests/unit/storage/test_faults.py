@@ -264,6 +264,35 @@ async def test_more_logs_than_files_may_be_open_are_not_begun_with(context: Stor
         assert len(table.partitions()) == 3
 
 
+async def test_directory_that_fails_once_its_logs_are_open_closes_them(
+    context: StorageContext,
+) -> None:
+    async with context.opened() as table:
+        await context.leader(table)
+    epochs = context.paths[0] / "leader-epochs"
+    await asyncio.to_thread(epochs.write_bytes, b"damaged")
+    context.filesystem.errors["link"] = errno.EIO
+    with pytest.raises(StorageOffline):
+        async with context.opened():
+            pass
+    assert context.filesystem.open_paths == []
+    context.filesystem.errors.clear()
+    async with context.opened() as table:
+        assert len(table.partitions()) == 1
+
+
+async def test_replicas_that_could_not_be_made_leave_nothing_behind(
+    context: StorageContext,
+) -> None:
+    async with context.opened() as table:
+        context.filesystem.room = 0
+        for number in range(3):
+            with pytest.raises(StorageFull):
+                await context.create(table, number)
+        (directory,) = table._directories
+        assert directory.changes._making == {}
+
+
 async def test_flush_that_lacks_a_descriptor_is_made_up_for(context: StorageContext) -> None:
     context.config = LogConfig(segment_bytes=1_024)
     async with context.opened() as table, asyncio.TaskGroup() as group:

@@ -22,6 +22,11 @@ class CountedOffload:
         self._offload = offload
         self._pending: set[asyncio.Future[Any]] = set()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all work that was begun has ended."""
+        return not self._pending
+
     def run(self, work: Callable[[], Result]) -> asyncio.Future[Result]:
         """Start `work`; the future is done with its outcome."""
         future = self._offload.run(work)

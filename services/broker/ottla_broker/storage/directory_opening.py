@@ -112,12 +112,16 @@ async def open_directory(
             usage=survey.usage,
             surroundings=surroundings,
         )
+    except BaseException:
+        surroundings.filesystem.close(lock_fd)
+        raise
+    try:
         survey.hand_over(directory.record)
         await _open_logs(directory, survey, surroundings)
         if survey.epochs is None:
             await directory.record.replace_lost_epochs()
     except BaseException:
-        surroundings.filesystem.close(lock_fd)
+        directory.abandon()
         raise
     return directory
 
@@ -216,6 +220,4 @@ async def _open_logs(
             for files in survey.replicas:
                 group.create_task(open_one(files), name=f"log-opening-{files.name}")
     except ExceptionGroup as failures:
-        for log in directory.logs.values():
-            log.close_files()
         raise failures.exceptions[0] from None

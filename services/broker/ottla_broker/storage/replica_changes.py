@@ -55,18 +55,22 @@ class ReplicaChanges:
 
     async def create(self, name: ReplicaName, *, config: LogConfig) -> PartitionLog:
         """A new, empty replica, durable. Raises StorageFull, StorageOffline, InvalidTopic."""
-        self._begun_count += 1
-        try:
-            return await self._create(name, config=config)
-        finally:
-            self._begun_count -= 1
-
-    async def _create(self, name: ReplicaName, *, config: LogConfig) -> PartitionLog:
-        directory = self._directory
         path_name = name.directory_name
         work = self._making.setdefault(path_name, CountedOffload(self._surroundings.offload))
-        await work.ended()  # a creation that was cancelled goes on without its caller
-        in_use = directory.is_used(path_name)
+        self._begun_count += 1
+        try:
+            await work.ended()  # a creation that was cancelled goes on without its caller
+            return await self._create(name, work, config=config)
+        finally:
+            self._begun_count -= 1
+            if work.is_idle:
+                del self._making[path_name]
+
+    async def _create(
+        self, name: ReplicaName, work: CountedOffload, *, config: LogConfig
+    ) -> PartitionLog:
+        directory = self._directory
+        in_use = directory.is_used(name.directory_name)
 
         def make() -> ReplicaFiles:
             self._check_descriptors(name, needed=self._begun_count)
@@ -86,7 +90,6 @@ class ReplicaChanges:
         content = await directory.blocking(opening.open, offload=work)
         assert isinstance(content, LogContent)
         content = replace(content, names_are_durable=True)  # its directory was flushed as a whole
-        del self._making[path_name]
         self._surroundings.events(
             ReplicaCreated(
                 topic=name.topic, partition=name.partition, directory=str(directory.path)
