@@ -169,6 +169,30 @@ async def test_nothing_is_sent_on_a_connection_that_is_not_there() -> None:
     assert cast("object", await link.connected(timeout_seconds=5)) is channels[1]
 
 
+class TurningChannel(StatedChannel):
+    """A channel that gets its connection while the link turns elsewhere."""
+
+    def __init__(self, linked: Linked) -> None:
+        super().__init__(grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.READY)
+        self._linked = linked
+
+    async def wait_for_state_change(self, last: grpc.ChannelConnectivity) -> None:
+        await super().wait_for_state_change(last)
+        self._linked.know("b", node_id=2, epoch=7)
+        assert self._linked.link.turn_to_active()
+
+
+async def test_a_link_that_turns_while_it_connects_connects_to_where_it_points() -> None:
+    linked = Linked()
+    channels = [TurningChannel(linked), StatedChannel(grpc.ChannelConnectivity.READY)]
+    opened = iter(channels)
+    endpoints = [cluster_pb2.Endpoint(host=host, port=1) for host in ("a", "b")]
+    linked.link = ControllerLink(
+        endpoints, table=linked.table, open_channel=lambda _: cast("Any", next(opened))
+    )
+    assert cast("object", await linked.link.connected(timeout_seconds=5)) is channels[1]
+
+
 async def test_a_call_that_hangs_is_given_up_when_another_controller_leads(linked: Linked) -> None:
     async with asyncio.TaskGroup() as group:
         hanging = group.create_task(failure(linked.link.while_it_leads(forever())), name="call")

@@ -71,6 +71,8 @@ class ControllerLink:
     async def connected(self, *, timeout_seconds: float) -> grpc.aio.Channel:
         """The channel to `address` once it has a connection: on one without, nothing is sent.
 
+        Where the link turns meanwhile, it is the channel to where it points then.
+
         Raises:
             MetadataStoreUnavailable: it has none; the link turns to the next address.
         """
@@ -87,6 +89,8 @@ class ControllerLink:
             error = MetadataStoreUnavailable("no controller can be reached at the moment")
             self.failed(address, error)
             raise error from None
+        if address != self._address:
+            return await self.connected(timeout_seconds=timeout_seconds)
         return channel
 
     async def while_it_leads(self, call: Awaitable[_Answer]) -> _Answer:

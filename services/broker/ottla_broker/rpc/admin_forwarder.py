@@ -102,8 +102,8 @@ class AdminForwarder:
         name = answer_type.DESCRIPTOR.name.removesuffix("Response")
 
         async def attempt(timeout_seconds: float) -> _Answer:
-            address = self._link.address
             channel = await self._link.connected(timeout_seconds=timeout_seconds)
+            address = self._link.address
             method = getattr(admin_pb2_grpc.AdminServiceStub(channel), name)
             called: Awaitable[_Answer] = method(
                 request, timeout=timeout_seconds, metadata=forwarding_metadata(principal)
@@ -137,8 +137,8 @@ class AdminForwarder:
             MetadataStoreUnavailable: no controller answers; the next call looks elsewhere.
             OutcomeUnknown: the call `changes` something, and its answer was lost.
         """
-        address = self._link.address
         channel = await self._link.connected(timeout_seconds=CONNECT_SECONDS_MAX)
+        address = self._link.address
         try:
             yield channel
         except grpc.RpcError as error:
