@@ -50,7 +50,9 @@ async def dialed(port: int) -> Ends:
 async def said_back(ends: Ends, text: bytes) -> bytes:
     ends[1].write(text)
     async with asyncio.timeout(WAIT_SECONDS):
-        return await ends[0].readexactly(len(text))
+        found = await ends[0].readexactly(len(text))
+    assert not ends[1].is_closing()
+    return found
 
 
 async def test_a_link_passes_bytes_on_and_a_refused_one_resets_old_and_new_connections(
@@ -63,8 +65,8 @@ async def test_a_link_passes_bytes_on_and_a_refused_one_resets_old_and_new_conne
         links.cut("b", "a", how=Cut.REFUSED)
         with pytest.raises(ConnectionResetError):
             await old[0].read()
-        with pytest.raises(ConnectionResetError):
-            await (await dialed(port))[0].read()  # or while it is dialed
+        with pytest.raises(ConnectionResetError):  # when it is made, or at once afterwards
+            await said_back(await dialed(port), b"hello")
         links.heal()
         again = await dialed(port)
         assert await said_back(again, b"hello") == b"hello"

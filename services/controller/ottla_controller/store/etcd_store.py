@@ -60,7 +60,7 @@ class EtcdMetadataStore:
         self._settings = settings
         self._clock = clock
         self._keys = KeySpace(settings.prefix)
-        self._leases = EtcdLeases(connection, clock=clock)
+        self._leases = EtcdLeases(connection, self._keys, clock=clock)
         self._watches = EtcdWatches(connection, self._keys, clock, entropy)
         self._setbacks = Setbacks()
 
