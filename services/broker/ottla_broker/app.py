@@ -79,8 +79,9 @@ async def run_broker(process: ServiceProcess, config: BrokerConfig) -> None:
     offload = ThreadOffload(name="broker", threads_max=config.worker_threads)
     async with AsyncExitStack() as undo:
         undo.callback(offload.close)
-        servers = ListenerServers.bind(config, clock=process.clock, entropy=entropy)
+        servers = ListenerServers(config, clock=process.clock, entropy=entropy)
         undo.push_async_callback(servers.stop, 0.0)
+        servers.bind()
         health = HealthPort()
         undo.push_async_callback(health.stop)
         health_port = await health.start(config.health_host, config.health_port)

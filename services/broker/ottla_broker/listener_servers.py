@@ -7,7 +7,6 @@ lets each servicer know which listener its clients came in on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -58,43 +57,37 @@ class Servicers:
 class ListenerServers:
     """All servers of the broker: bound by `bind`, then filled, started and stopped."""
 
-    def __init__(
-        self,
-        bound: Sequence[tuple[Endpoint, Server]],
-        *,
-        config: BrokerConfig,
-        access_logs: Sequence[AccessLogInterceptor],
-    ) -> None:
-        self._bound = tuple(bound)
-        self._access_logs = access_logs
+    def __init__(self, config: BrokerConfig, *, clock: Clock, entropy: Entropy) -> None:
         self._config = config
+        self._clock = clock
+        self._entropy = entropy
+        self._bound: list[tuple[Endpoint, Server]] = []
+        self._access_logs: list[AccessLogInterceptor] = []
         self._health: list[health.aio.HealthServicer] = []
 
-    @classmethod
-    def bind(cls, config: BrokerConfig, *, clock: Clock, entropy: Entropy) -> ListenerServers:
-        """Servers that hold their ports, and take connections once started.
+    def bind(self) -> None:
+        """Have servers hold their ports; they take connections once started.
 
         Raises:
-            StartError: a port can't be had, or a certificate can't be used.
+            StartError: a port can't be had, or a certificate can't be used; `stop` lets go of
+                those that were had.
         """
-        bound: list[tuple[Endpoint, Server]] = []
-        access_logs: list[AccessLogInterceptor] = []
+        config = self._config
         for listener in config.listeners():
             interceptors = standard_interceptors(
-                clock=clock,
-                entropy=entropy,
+                clock=self._clock,
+                entropy=self._entropy,
                 authorizer=AllowAll(),
                 access_log=config.access_log,
                 trusts_forwarded=config.is_for_services(listener.listener),
             )
-            access_logs.append(interceptors[0])
+            self._access_logs.append(interceptors[0])
             server = Server(interceptors=interceptors)
             port = _bind(server, listener, config)
             taken = Endpoint()
             taken.CopyFrom(listener)
             taken.port = port
-            bound.append((taken, server))
-        return cls(bound, config=config, access_logs=access_logs)
+            self._bound.append((taken, server))
 
     @property
     def port(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from ottla.api.produce.v1 import produce_pb2
 from ottla.protocol.error_details import from_proto
 from ottla.protocol.errors import MetadataStoreUnavailable
 from ottla_broker.app import run_broker
+from ottla_broker.listener_servers import ListenerServers
+from ottla_runtime.clock import SystemClock
+from ottla_runtime.entropy import SystemEntropy
 from ottla_runtime.failures import StartError
 from ottla_runtime.supervision import Supervisor
 
@@ -182,3 +186,17 @@ async def test_a_directory_in_use_and_a_port_in_use_are_clear_errors(
         assert "in use" in message
         message = await start_error(tmp_path, controller)
         assert "another process" in message or "in use" in message
+
+
+async def test_servers_that_cannot_have_their_second_port_let_go_of_their_first(
+    tmp_path: Path, controller: FakeController
+) -> None:
+    listeners = ("first=127.0.0.1:0", f"second=127.0.0.1:{controller.port}")
+    config = broker_config(tmp_path, controller, listener=listeners)
+    servers = ListenerServers(config, clock=SystemClock(), entropy=SystemEntropy())
+    with pytest.raises(StartError, match="in use"):
+        servers.bind()
+    first_port = servers.port
+    await servers.stop(0.0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", first_port)
