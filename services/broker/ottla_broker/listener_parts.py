@@ -120,6 +120,7 @@ class ListenerParts:
             node_id=shared.node_id,
             own_entries=lambda: static_entries(shared.config),
             ask_controller=forwarder.ask,
+            clock=shared.clock,
         )
         return AdminServicer(
             forwarder, deletion=self._deletion, directories=self._directories, configs=configs

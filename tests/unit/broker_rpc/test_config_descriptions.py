@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
+from kit.clock import ManualClock
 from ottla.api.admin.v1 import admin_pb2
 from ottla.internal.broker.v1 import broker_pb2
 from ottla.protocol.error_details import from_proto
-from ottla.protocol.errors import InvalidRequest
+from ottla.protocol.errors import InvalidRequest, LeaderNotAvailable
 from ottla.protocol.ids import NodeId
 from ottla_broker.metadata.client_view import error_message
 from ottla_broker.metadata.cluster_table import ClusterTable
-from ottla_broker.rpc.config_descriptions import PAGE_SIZE_MAX, ConfigDescriptions
+from ottla_broker.rpc.config_descriptions import (
+    ASK_MS_MAX,
+    PAGE_SIZE_MAX,
+    ConfigDescriptions,
+)
 
 from .cluster_messages import broker
 from .scripted_brokers import ScriptedBrokers
@@ -23,6 +28,7 @@ Request = admin_pb2.DescribeConfigsRequest
 Response = admin_pb2.DescribeConfigsResponse
 Resource = admin_pb2.ConfigResource
 
+WITHIN_MS = 30_000
 TOPIC = admin_pb2.CONFIG_RESOURCE_KIND_TOPIC
 BROKER = admin_pb2.CONFIG_RESOURCE_KIND_BROKER
 CLUSTER = Resource(kind=admin_pb2.CONFIG_RESOURCE_KIND_CLUSTER)
@@ -90,6 +96,7 @@ class Describing:
     def __init__(self) -> None:
         table = ClusterTable()
         table.apply([broker(1), broker(2), broker(3)])
+        self.clock = ManualClock()
         self.controller = ScriptedController()
         self.brokers = ScriptedBrokers(table)
         self.brokers.answers[2] = lambda _: broker_pb2.DescribeStaticConfigsResponse(
@@ -101,11 +108,13 @@ class Describing:
             node_id=NodeId(1),
             own_entries=lambda: own("1"),
             ask_controller=self.controller,
+            clock=self.clock,
         )
 
     async def page(self, *resources: Resource, **fields: Any) -> Response:
         request = Request(resources=resources, **fields)
-        return await self.descriptions.page(request, principal="User:x", deadline_ms=1)
+        deadline_ms = self.clock.monotonic_ms() + WITHIN_MS
+        return await self.descriptions.page(request, principal="User:x", deadline_ms=deadline_ms)
 
     async def whole(self, *resources: Resource, **fields: Any) -> list[tuple[str, str]]:
         """Names of resources and settings over all pages."""
@@ -210,3 +219,19 @@ async def test_what_is_out_of_bounds_is_refused(fields: dict[str, Any]) -> None:
 async def test_more_than_a_thousand_resources_are_refused() -> None:
     with pytest.raises(InvalidRequest):
         await Describing().page(*[broker_named(1)] * 1_001)
+
+
+async def test_a_page_ends_before_brokers_that_do_not_answer_outlast_the_call() -> None:
+    test = Describing()
+
+    def hangs(_: object) -> broker_pb2.DescribeStaticConfigsResponse:
+        test.clock.tick(ASK_MS_MAX)
+        raise LeaderNotAvailable("it didn't answer in time")
+
+    test.brokers.answers[2] = hangs
+    resources = [broker_named(2) for _ in range(20)]
+    began_ms = test.clock.monotonic_ms()
+    page = await test.page(*resources)
+    assert test.clock.monotonic_ms() - began_ms <= WITHIN_MS
+    assert 1 < len(page.results) < 20
+    assert page.next_page_token == f"{len(page.results)}:"

@@ -3,8 +3,9 @@
     resources, in order ─┬─► topics, the cluster: the controller's pages, as they come
                          └─► a broker: the controller's entries over what it was started with
 
-Owns the course of a call, its pages and their token, which says the resource and where in it. Does
-not own which value wins: `config_layers` does.
+Owns the course of a call, its pages and their token, which says the resource and where in it. A
+page also ends when the next broker could outlast the call. Does not own which value wins:
+`config_layers` does.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.rpc.broker_calls import BrokerCalls
 from ottla_broker.rpc.config_layers import Entry, made_while_running, merged_entries
 from ottla_broker.rpc.page_tokens import split_token
+from ottla_runtime.clock import Clock
 
 RESOURCES_MAX: Final = 1_000
 PAGE_ENTRIES_MAX: Final = 500
@@ -31,7 +33,8 @@ PAGE_SIZE_MAX: Final = 1 << 20
 TOKEN_CHARS_MAX: Final = 2_048
 BROKERS_ON_PAGE_MAX: Final = 32
 """Each is a call or two, one after the other."""
-ASK_SECONDS_MAX: Final = 5.0
+ASK_MS_MAX: Final = 5_000
+"""How long one broker is waited for."""
 _CONTROLLER_PAGES_MAX: Final = 100
 
 Request = admin_pb2.DescribeConfigsRequest
@@ -104,12 +107,14 @@ class ConfigDescriptions:
         node_id: NodeId,
         own_entries: Callable[[], Sequence[Entry]],
         ask_controller: AskController,
+        clock: Clock,
     ) -> None:
         self._table = table
         self._brokers = brokers
         self._node_id = node_id
         self._own_entries = own_entries
         self._ask_controller = ask_controller
+        self._clock = clock
 
     async def page(self, request: Request, *, principal: str, deadline_ms: int) -> Response:
         """One page of the settings asked for.
@@ -127,7 +132,9 @@ class ConfigDescriptions:
         brokers_left = BROKERS_ON_PAGE_MAX
         resources = request.resources
         while number < len(resources):
-            if page.response.results and (page.entries_left < 1 or brokers_left < 1):
+            is_late = self._clock.monotonic_ms() + ASK_MS_MAX >= deadline_ms
+            is_full = page.entries_left < 1 or brokers_left < 1 or is_late
+            if page.response.results and is_full:
                 page.response.next_page_token = f"{number}:{inner}"
                 break
             if _is_broker(resources[number]):
@@ -204,7 +211,7 @@ class ConfigDescriptions:
             broker_pb2.DescribeStaticConfigsRequest(),
             broker_pb2.DescribeStaticConfigsResponse,
             principal=asker.principal,
-            timeout_seconds=ASK_SECONDS_MAX,
+            timeout_seconds=ASK_MS_MAX / 1_000,
         )
         return answer.entries
 
