@@ -37,7 +37,6 @@ from ottla_broker.metadata.idle_alarms import IdleAlarms
 from ottla_broker.metadata.readiness import settled
 from ottla_broker.metadata.replica_plan import ReplicaPlanner
 from ottla_broker.metadata.replica_sync import ReplicaSync
-from ottla_broker.metadata.timed_wait import wait_until
 from ottla_broker.metadata.topic_settings import TopicSettings
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.replica.replica_table import ReplicaTable
@@ -59,6 +58,7 @@ from ottla_runtime.failures import StartError
 from ottla_runtime.health import HealthPort
 from ottla_runtime.interceptors.access_log import AccessLines
 from ottla_runtime.process import ServiceProcess
+from ottla_runtime.timed_wait import done_by
 from ottla_runtime.version import server_version
 
 FEATURE_LEVEL_MAX = 1
@@ -341,8 +341,8 @@ class Broker:
         if self._session.lease_held():
             self._session.request_shutdown()
             deadline_ms = self._clock.monotonic_ms() + MOVE_LEADERS_MS_MAX
-            moved = self._session.may_shut_down
-            await wait_until(moved, deadline_ms=deadline_ms, clock=self._clock)
+            moved = self._session.may_shut_down.wait()
+            await done_by(moved, deadline_ms=deadline_ms, clock=self._clock)
         self._waits.drain()
         for each in self._listeners:
             for sessions in each.sessions:

@@ -33,7 +33,6 @@ from ottla_broker.core.cluster_position import ClusterPosition
 from ottla_broker.metadata.cluster_follower import ClusterFollower
 from ottla_broker.metadata.controller_lease import ControllerLease
 from ottla_broker.metadata.controller_link import ControllerLink
-from ottla_broker.metadata.timed_wait import wait_until
 from ottla_broker.metadata.views import OLDEST_VERSION, ClusterVersion
 from ottla_runtime import fields
 from ottla_runtime.channels import Backoff
@@ -41,6 +40,7 @@ from ottla_runtime.clock import Clock
 from ottla_runtime.entropy import Entropy
 from ottla_runtime.failures import StartError
 from ottla_runtime.rpc_errors import error_of
+from ottla_runtime.timed_wait import done_by
 
 CALL_TIMEOUT_MS = 1_000
 RETRY_MS = 100
@@ -290,5 +290,5 @@ class ControllerSession:
 
     async def _until_next(self, wait_ms: int) -> None:
         due_ms = self._clock.monotonic_ms() + wait_ms
-        await wait_until(self._urgent, deadline_ms=due_ms, clock=self._clock)
+        await done_by(self._urgent.wait(), deadline_ms=due_ms, clock=self._clock)
         self._urgent.clear()

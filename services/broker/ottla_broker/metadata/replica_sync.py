@@ -35,11 +35,11 @@ from ottla_broker.metadata.replica_plan import (
 from ottla_broker.metadata.replica_removal import RemovableReplicas, ReplicaRemoval
 from ottla_broker.metadata.replica_reports import ITEMS_MAX, ReplicaReports
 from ottla_broker.metadata.replica_troubles import ReplicaTroubles
-from ottla_broker.metadata.timed_wait import wait_until
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.replica.partition import Partition as Replica
 from ottla_runtime import fields
 from ottla_runtime.clock import Clock
+from ottla_runtime.timed_wait import done_by
 
 STEPS_AT_ONCE = 1_000
 """Bounds tasks, not threads: what is to be durable is made so for all that wait at a time."""
@@ -155,7 +155,7 @@ class ReplicaSync:
             await self._wake.wait()
         else:
             deadline_ms = self._clock.monotonic_ms() + REOPEN_MS
-            await wait_until(self._wake, deadline_ms=deadline_ms, clock=self._clock)
+            await done_by(self._wake.wait(), deadline_ms=deadline_ms, clock=self._clock)
             self._topics |= self._failed
             self._failed = set()
         self._wake.clear()
