@@ -18,7 +18,7 @@ from ottla_controller.store.etcd_settings import EtcdSettings
 from ottla_controller.store.etcd_store import EtcdMetadataStore
 from ottla_controller.store.interface import MetadataStore, PutKey, RevisionEvents
 from ottla_runtime.clock import SystemClock
-from ottla_runtime.entropy import SystemEntropy
+from ottla_runtime.entropy import Entropy, SystemEntropy
 
 _Value = TypeVar("_Value")
 
@@ -30,10 +30,21 @@ def settings_of(cluster: EtcdCluster, **more: Any) -> EtcdSettings:
     return EtcdSettings.parsed(f"{cluster.connect}/test", **more)
 
 
+class BeginsAtTheFirst(SystemEntropy):
+    """Has a store use the first of its members until that fails."""
+
+    def random(self) -> float:
+        return 0.0
+
+
 @asynccontextmanager
-async def running_store(settings: EtcdSettings) -> AsyncIterator[EtcdMetadataStore]:
+async def running_store(
+    settings: EtcdSettings, *, entropy: Entropy | None = None
+) -> AsyncIterator[EtcdMetadataStore]:
     """A store that is open, with its task."""
-    opening = EtcdMetadataStore.opened(settings, clock=SystemClock(), entropy=SystemEntropy())
+    opening = EtcdMetadataStore.opened(
+        settings, clock=SystemClock(), entropy=entropy or SystemEntropy()
+    )
     async with opening as store, running(store.run()):
         yield store
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.cuttable_etcd import CuttableEtcd, running_cuttable_etcd
 from kit.etcd import ETCD_IS_MISSING, EtcdCluster, EtcdOptions, running_etcd
 
 FAST = EtcdOptions(heartbeat_ms=10, election_ms=100)
@@ -39,4 +40,12 @@ def trio(_needs_etcd: None, tmp_path: Path) -> Iterator[EtcdCluster]:
     """Three members, which elect another leader twice as fast as etcd does by default."""
     options = EtcdOptions(heartbeat_ms=50, election_ms=500)
     with running_etcd(tmp_path / "etcd", size=3, options=options) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cuttable(_needs_etcd: None, tmp_path: Path) -> Iterator[CuttableEtcd]:
+    """Three members as in `trio`, with links between them."""
+    options = EtcdOptions(heartbeat_ms=50, election_ms=500)
+    with running_cuttable_etcd(tmp_path / "etcd", options=options) as cluster:
         yield cluster
