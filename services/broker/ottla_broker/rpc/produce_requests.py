@@ -1,8 +1,8 @@
 """ProduceRequests as they come: batches found without copying or parsing, fields checked.
 
 Owns finding the batches in a request's bytes, in whatever order a writer put its fields, and the
-terms a request sets. Pure. Does not own the batches' contents: the partition judges canonical
-ones, `produce_batches` makes canonical ones of others.
+terms a request sets. Pure. Does not own the batches' contents: `produce_batches` looks into them,
+and makes canonical ones of others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a Read request asks for, and how far it has come.
 
 Owns: where a Read begins and ends, checked; the cursor that counts offsets, records and bytes down
-to the end. Pure. Does not own bytes (`read_responses`) nor waiting (`fetch_servicer`).
+to the end. Pure. Does not own bytes (`read_responses`) nor waiting (`reader`).
 """
 
 from __future__ import annotations
