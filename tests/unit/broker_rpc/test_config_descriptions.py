@@ -9,10 +9,9 @@ import pytest
 from kit.clock import ManualClock
 from ottla.api.admin.v1 import admin_pb2
 from ottla.internal.broker.v1 import broker_pb2
-from ottla.protocol.error_details import from_proto
+from ottla.protocol.error_details import from_proto, to_proto
 from ottla.protocol.errors import InvalidRequest, LeaderNotAvailable
 from ottla.protocol.ids import NodeId
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.rpc.config_descriptions import (
     ASK_MS_MAX,
@@ -73,7 +72,7 @@ class ScriptedController:
             if not response.results or response.results[-1].resource != resource:
                 response.results.add(resource=resource, version=4)
             if resource.name in self.refused:
-                response.results[-1].error.CopyFrom(error_message(self.refused[resource.name]))  # type: ignore[arg-type]  # errors of ours
+                response.results[-1].error.CopyFrom(to_proto(self.refused[resource.name]))  # type: ignore[arg-type]  # errors of ours
             else:
                 response.results[-1].entries.append(entry)
         if len(every) > first + size:

@@ -12,10 +12,10 @@ from ottla.api.produce.v1 import produce_pb2
 from ottla.api.record.v1 import record_pb2
 from ottla.protocol.batch import verify_crc
 from ottla.protocol.compression import Codec
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import InvalidRequest, RecordTooLarge
 from ottla.protocol.plain_records import plain_records
 from ottla_broker.core.log_config import CompressionType, LogConfig
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.rpc.publish_batches import build_batches, is_small
 from ottla_broker.rpc.publish_plan import PartitionGroup
 from ottla_broker.rpc.publish_results import Answered, Appended, Failed, response_of
@@ -93,7 +93,7 @@ def test_every_record_gets_its_own_result_in_the_order_of_the_request() -> None:
     request = produce_pb2.PublishRequest(
         records=[Record(timestamp_ms=7), Record(), Record(), Record(), Record()]
     )
-    error = error_message(InvalidRequest("no"))
+    error = to_proto(InvalidRequest("no"))
     elsewhere = produce_pb2.PublishResult(partition=2, offset=99)
     response = response_of(
         request,

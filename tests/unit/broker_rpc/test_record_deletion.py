@@ -12,10 +12,10 @@ from kit.clock import ManualClock
 from kit.entropy import SeededEntropy
 from ottla.api.admin.v1 import admin_pb2
 from ottla.internal.broker.v1 import broker_pb2
-from ottla.protocol.error_details import from_proto
+from ottla.protocol.error_details import from_proto, to_proto
 from ottla.protocol.errors import InvalidRequest, NotLeader, OffsetOutOfRange, OttlaError
 from ottla.protocol.ids import NodeId
-from ottla_broker.metadata.client_view import ClientView, error_message
+from ottla_broker.metadata.client_view import ClientView
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.metadata.views import ClusterVersion
@@ -110,7 +110,7 @@ def done(request: broker_pb2.DeleteReplicaRecordsRequest) -> Answer:
 
 
 def refused(error: OttlaError) -> Callable[[Any], Answer]:
-    result = Result(topic="a", partition=1, error=error_message(error))
+    result = Result(topic="a", partition=1, error=to_proto(error))
     return lambda _: Answer(results=[result])
 
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ottla.api.error.v1 import error_pb2
 from ottla.api.metadata.v1 import metadata_pb2
 from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import (
     FieldError,
     InvalidRequest,
     InvalidTopic,
-    OttlaError,
     UnknownTopicOrPartition,
 )
 from ottla.protocol.ids import TOPIC_ID_SIZE, TOPIC_NAME_CHARS_MAX, NodeId, Partition
@@ -261,9 +259,4 @@ def unknown_topic(*, name: str = "", topic_id: bytes = b"") -> metadata_pb2.Topi
     error = UnknownTopicOrPartition(
         f"there is no topic {shown}", metadata={"topic": name} if name else {}
     )
-    return metadata_pb2.TopicInfo(name=name, topic_id=topic_id, error=error_message(error))
-
-
-def error_message(error: OttlaError) -> error_pb2.Error:
-    """An error as an item of a response carries it."""
-    return to_proto(error)
+    return metadata_pb2.TopicInfo(name=name, topic_id=topic_id, error=to_proto(error))

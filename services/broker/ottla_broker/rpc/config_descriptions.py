@@ -18,9 +18,9 @@ from google.protobuf.message import Message
 
 from ottla.api.admin.v1 import admin_pb2
 from ottla.internal.broker.v1 import broker_pb2
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import FieldError, InvalidRequest, OttlaError
 from ottla.protocol.ids import NodeId
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.rpc.broker_calls import BrokerCalls
 from ottla_broker.rpc.config_layers import Entry, made_while_running, merged_entries
@@ -181,7 +181,7 @@ class ConfigDescriptions:
             entries = merged_entries(result.entries, await self._static(resource, asker))
         except OttlaError as error:
             entries = made_while_running(result.entries)
-            result.error.CopyFrom(error_message(error))
+            result.error.CopyFrom(to_proto(error))
         del result.entries[:]
         result.entries.extend(each for each in entries if not names or each.name in names)
         return result

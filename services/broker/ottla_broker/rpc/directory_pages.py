@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from ottla.api.admin.v1 import admin_pb2
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import FieldError, InvalidRequest
 from ottla.protocol.ids import TOPIC_ID_SIZE, TOPIC_NAME_CHARS_MAX
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.replica.replica_table import DirectoryDescription, ReplicaDescription
 from ottla_broker.rpc.page_tokens import not_our_token, token_number
 
@@ -140,7 +140,7 @@ def _head(directory: DirectoryDescription, *, node_id: int) -> Directory:
         online=directory.online,
         total_bytes=directory.total_bytes,
         free_bytes=directory.usable_bytes,
-        error=None if directory.error is None else error_message(directory.error),
+        error=None if directory.error is None else to_proto(directory.error),
     )
 
 
@@ -154,5 +154,5 @@ def _replica(replica: ReplicaDescription, *, is_online: bool) -> admin_pb2.LogDi
         size_bytes=replica.size,
         log_start_offset=replica.log_start_offset,
         log_end_offset=replica.log_end_offset,
-        error=None if error is None else error_message(error),
+        error=None if error is None else to_proto(error),
     )

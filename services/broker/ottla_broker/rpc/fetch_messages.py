@@ -6,8 +6,8 @@ Owns the encoding of FetchResponses and the reading of FetchRequests' starts. Pu
 from __future__ import annotations
 
 from ottla.api.fetch.v1 import fetch_pb2
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import InvalidRequest, OttlaError
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.replica.partition import Partition as Replica
 from ottla_broker.rpc.read_plan import Place, check_read
 from ottla_broker.storage.log_slice import LogSlice
@@ -54,7 +54,7 @@ def ended(subscription_id: int, error: OttlaError | None = None) -> fetch_pb2.Fe
     message = fetch_pb2.FetchResponse(subscription_id=subscription_id)
     message.ended.SetInParent()
     if error is not None:
-        message.ended.error.CopyFrom(error_message(error))
+        message.ended.error.CopyFrom(to_proto(error))
     return message
 
 

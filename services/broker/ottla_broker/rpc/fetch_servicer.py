@@ -16,9 +16,9 @@ from typing import Any
 import grpc
 
 from ottla.api.fetch.v1 import fetch_pb2, fetch_pb2_grpc
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import InvalidRequest, OttlaError
 from ottla.protocol.ids import NodeId
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.rpc.fetch_session import FetchSessions
 from ottla_broker.rpc.forwarded_calls import Forwarded, forwarded_metadata
 from ottla_broker.rpc.offset_queries import find_offset, place_of
@@ -249,5 +249,5 @@ class FetchServicer(fetch_pb2_grpc.FetchServiceServicer):
 
 def _failed(query: fetch_pb2.OffsetQuery, error: OttlaError) -> fetch_pb2.OffsetResult:
     return fetch_pb2.OffsetResult(
-        topic=query.topic[:249], partition=query.partition, error=error_message(error)
+        topic=query.topic[:249], partition=query.partition, error=to_proto(error)
     )

@@ -15,9 +15,9 @@ from typing import Final
 
 from ottla.api.admin.v1 import admin_pb2
 from ottla.internal.broker.v1 import broker_pb2
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import FieldError, InvalidRequest, OttlaError
 from ottla.protocol.ids import NodeId
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.metadata.cluster_table import ClusterTable
 from ottla_broker.replica.replica_table import ReplicaTable
 from ottla_broker.rpc.broker_calls import BrokerCalls
@@ -153,7 +153,7 @@ class LogDirectories:
         try:
             answer = await self._answer(node, request, principal=principal)
         except OttlaError as error:
-            return _Part([Directory(node_id=node, error=error_message(error))])
+            return _Part([Directory(node_id=node, error=to_proto(error))])
         return _Part(answer.directories, answer.next_page_token)
 
     async def _answer(

@@ -13,8 +13,9 @@ from typing import Any
 import grpc
 
 from ottla.api.metadata.v1 import metadata_pb2, metadata_pb2_grpc
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import OttlaError
-from ottla_broker.metadata.client_view import ClientView, check_asked, error_message
+from ottla_broker.metadata.client_view import ClientView, check_asked
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.metadata.views import ClusterVersion
 from ottla_broker.metadata.watch_hub import WatchHub
@@ -61,7 +62,7 @@ class MetadataServicer(metadata_pb2_grpc.MetadataServiceServicer):
         response = self._view.page(request)
         for topic in response.topics:
             if topic.HasField("error") and topic.name in failures:
-                topic.error.CopyFrom(error_message(failures[topic.name]))
+                topic.error.CopyFrom(to_proto(failures[topic.name]))
         response.server_version = self._server_version
         response.api_features.extend(API_FEATURES)
         return response

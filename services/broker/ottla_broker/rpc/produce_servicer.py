@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 
 from ottla.api.produce.v1 import produce_pb2, produce_pb2_grpc
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import (
     AcksTimedOut,
     OttlaError,
@@ -26,7 +27,6 @@ from ottla.protocol.errors import (
 from ottla.protocol.ids import NodeId
 from ottla_broker.core.append_checks import Acks
 from ottla_broker.metadata.append_guard import check_may_append
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.metadata.cluster_table import TopicEntry
 from ottla_broker.rpc.forwarded_calls import Forwarded, forwarded_metadata
 from ottla_broker.rpc.partition_router import Local, PartitionRouter, Remote
@@ -169,7 +169,7 @@ class ProduceServicer(produce_pb2_grpc.ProduceServiceServicer):
             except OttlaError as error:
                 raise self._router.naming_leader(error, where.view) from error
         except OttlaError as error:
-            return Failed(error_message(_naming(error, call, group)))
+            return Failed(to_proto(_naming(error, call, group)))
 
     async def _append(self, call: _Call, group: PartitionGroup, where: Local) -> GroupOutcome:
         acks = call.terms.acks

@@ -20,6 +20,7 @@ from typing import Any, Final
 import grpc
 
 from ottla.api.produce.v1 import produce_pb2
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import (
     AcksTimedOut,
     Draining,
@@ -30,7 +31,6 @@ from ottla.protocol.errors import (
 from ottla.protocol.ids import TOPIC_ID_SIZE, TOPIC_NAME_CHARS_MAX, NodeId
 from ottla_broker.core.append_checks import Acks
 from ottla_broker.metadata.append_guard import check_may_append
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.replica.partition import AppendResult
 from ottla_broker.rpc.forwarded_calls import Forwarded
 from ottla_broker.rpc.partition_router import Local, PartitionRouter, Remote
@@ -212,7 +212,7 @@ class _Session:
         except OttlaError as error:
             named = restated(error, topic=key[0], partition=fields.partition)
             lane.failed = lane.failed or named
-            answer.error.CopyFrom(error_message(named))
+            answer.error.CopyFrom(to_proto(named))
         finally:
             if not passed.done():
                 passed.set_result(None)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from ottla.api.admin.v1 import admin_pb2
 from ottla.api.error.v1 import error_pb2
 from ottla.internal.broker.v1 import broker_pb2
+from ottla.protocol.error_details import to_proto
 from ottla.protocol.errors import (
     FieldError,
     InvalidRequest,
@@ -26,7 +27,6 @@ from ottla.protocol.errors import (
     OutcomeUnknown,
 )
 from ottla.protocol.ids import TOPIC_NAME_CHARS_MAX, NodeId
-from ottla_broker.metadata.client_view import error_message
 from ottla_broker.rpc.broker_calls import BrokerCalls
 from ottla_broker.rpc.forwarded_calls import Forwarded
 from ottla_broker.rpc.partition_router import Local, PartitionRouter, Remote
@@ -259,4 +259,4 @@ def failed(item: Item, error: OttlaError, *, topic: str = "") -> Result:
     """The result of an item that can't be done, with topic and partition in its details."""
     name = (topic or item.topic.name)[:TOPIC_NAME_CHARS_MAX]
     named = restated(error, topic=name, partition=item.partition)
-    return Result(topic=name, partition=item.partition, error=error_message(named))
+    return Result(topic=name, partition=item.partition, error=to_proto(named))
