@@ -202,3 +202,29 @@ def test_grpc_threads_are_known_by_their_names_so_that_a_fork_waits_for_their_en
     ended = run(NATIVE, cluster.bootstrap)
     assert ended.lines == ["True", "[]", "False"]
     assert (ended.code, ended.errors) == (0, "")
+
+
+OWN_CHANNEL = """
+import grpc
+from ottla.client import forks
+
+async def main():
+    async with grpc.aio.insecure_channel(bootstrap):
+        async with ottla.Producer(bootstrap) as producer:
+            await (await producer.send("shared", b"v"))
+        forks.time.sleep = None  # calling it would be said
+        if os.fork() == 0:
+            os._exit(3)
+        print(os.waitstatus_to_exitcode(os.wait()[1]), forks._process.forks_with_grpc)
+
+asyncio.run(main())
+"""
+
+
+def test_a_fork_does_not_wait_for_the_end_of_grpc_where_others_used_it_before(
+    cluster: ClusterProcess,
+) -> None:
+    cluster.create_topic("shared")
+    ended = run(OWN_CHANNEL, cluster.bootstrap)
+    assert ended.lines == ["3 True"]
+    assert (ended.code, ended.errors) == (0, "")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import grpc
 
 from ottla.client.core.addresses import Address
-from ottla.client.forks import note_channel
+from ottla.client.forks import noted_channel
 from ottla.client.tls import Tls, TlsMaterial, read_tls
 
 _MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -36,7 +36,7 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 
 def open_channel(address: Address) -> grpc.aio.Channel:
     """A channel to one address, in the clear; connects at its first call."""
-    return note_channel(grpc.aio.insecure_channel(str(address), options=_OPTIONS))
+    return noted_channel(lambda: grpc.aio.insecure_channel(str(address), options=_OPTIONS))
 
 
 class ChannelOpener:
@@ -77,6 +77,7 @@ class ChannelOpener:
         name = self._server_name or self._names.get(address, address.host)
         if name != address.host:
             options.append(("grpc.ssl_target_name_override", name))
-        return note_channel(
-            grpc.aio.secure_channel(str(address), self._credentials, options=options)
+        credentials = self._credentials
+        return noted_channel(
+            lambda: grpc.aio.secure_channel(str(address), credentials, options=options)
         )

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -52,11 +52,12 @@ class _Process:
         self.clients: weakref.WeakSet[Forked] = weakref.WeakSet()
         self.channels: dict[weakref.ref[grpc.aio.Channel], None] = {}
         self.last_gone_seconds = -_ENDING_SECONDS
+        self.shares_grpc = False
         self.forks_with_grpc = False
         self.lacks_grpc = False
 
     def will_fork(self) -> None:
-        if not any(client.is_open for client in self.clients):
+        if not self.shares_grpc and not any(client.is_open for client in self.clients):
             if self.channels:
                 gc.collect()  # calls that failed may keep what they were made of
             self._until_grpc_is_down()
@@ -65,15 +66,19 @@ class _Process:
     def _until_grpc_is_down(self) -> None:
         """Let gRPC end: a thread of its own does that, milliseconds after the last channel went.
 
-        A child that is forked amid that inherits a lock which nobody gives back. Somebody else may
-        be using gRPC, so that it doesn't end; then this takes its time once after the last client.
+        A child that is forked amid that inherits a lock which nobody gives back.
         """
         deadline = self.last_gone_seconds + _ENDING_SECONDS
         while time.monotonic() < deadline and (_has_poller() or _has_native_threads()):
             time.sleep(0.001)
 
-    def note(self, channel: grpc.aio.Channel) -> None:
+    def open_channel(self, opener: Callable[[], grpc.aio.Channel]) -> grpc.aio.Channel:
+        if not self.channels and time.monotonic() >= self.last_gone_seconds + _ENDING_SECONDS:
+            # Somebody else's then, so that it doesn't end with our channels.
+            self.shares_grpc = _has_poller() or _has_native_threads()
+        channel = opener()
         self.channels[weakref.ref(channel, self._gone)] = None
+        return channel
 
     def _gone(self, reference: weakref.ref[grpc.aio.Channel]) -> None:
         self.channels.pop(reference, None)
@@ -96,10 +101,9 @@ def tell_when_forked(client: Forked) -> None:
     _process.clients.add(client)
 
 
-def note_channel(channel: grpc.aio.Channel) -> grpc.aio.Channel:
-    """The channel, which a child process will inherit while it is open."""
-    _process.note(channel)
-    return channel
+def noted_channel(opener: Callable[[], grpc.aio.Channel]) -> grpc.aio.Channel:
+    """The channel that `opener` makes, which a child process will inherit while it is open."""
+    return _process.open_channel(opener)
 
 
 def check_grpc() -> None:
