@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -24,29 +22,17 @@ from typing import Any, Final
 
 import pytest
 
+from kit.ports import free_port
+
 READY_SECONDS: Final = 20.0
 COMMAND_SECONDS: Final = 20.0
 TLS_FOLDER: Final = Path(__file__).parent / "tls"
 CA, CERT, KEY = (TLS_FOLDER / name for name in ("ca.pem", "client.pem", "client.key"))
-# Below what the kernel gives to connections going out, so that nobody takes it during a restart.
-_PORTS: Final = range(20_000, 32_000)
 _PORT_ATTEMPTS: Final = 5
 _READY: Final = "serving client traffic"
 
 ETCD_IS_MISSING: Final = shutil.which("etcd") is None or shutil.which("etcdctl") is None
 needs_etcd = pytest.mark.skipif(ETCD_IS_MISSING, reason="etcd is not installed")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @dataclass(frozen=True)

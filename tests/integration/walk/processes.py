@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import grpc
 from integration.broker.requests import collected, read, records_of
 
+from kit.ports import free_port
 from ottla.api.admin.v1 import admin_pb2, admin_pb2_grpc
 from ottla.api.fetch.v1 import fetch_pb2_grpc
 from ottla.api.metadata.v1 import metadata_pb2_grpc
@@ -36,7 +37,7 @@ class ServiceProcess:
         self._arguments = arguments
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
-        self.port = 0
+        self.port = free_port()
 
     @property
     def pid(self) -> int:
