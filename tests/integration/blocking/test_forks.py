@@ -205,8 +205,8 @@ def test_grpc_threads_are_known_by_their_names_so_that_a_fork_waits_for_their_en
 
 
 OWN_CHANNEL = """
-import grpc
 from ottla.client import forks
+import grpc
 
 async def main():
     async with grpc.aio.insecure_channel(bootstrap):
