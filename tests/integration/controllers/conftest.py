@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.cuttable_etcd import CuttableEtcd, running_cuttable_etcd
 from kit.etcd import ETCD_IS_MISSING, EtcdCluster, EtcdOptions, running_etcd
 
 from .platform import Platform, running_platform
@@ -31,6 +32,14 @@ def lone(_needs_etcd: None, tmp_path: Path) -> Iterator[EtcdCluster]:
 def trio(_needs_etcd: None, tmp_path: Path) -> Iterator[EtcdCluster]:
     """Three members with etcd's own times."""
     with running_etcd(tmp_path / "etcd", size=3) as etcd:
+        yield etcd
+
+
+@pytest.fixture
+def cuttable(_needs_etcd: None, tmp_path: Path) -> Iterator[CuttableEtcd]:
+    """Three members that elect twice as fast as etcd does by default, and links between them."""
+    options = EtcdOptions(heartbeat_ms=50, election_ms=500)
+    with running_cuttable_etcd(tmp_path / "etcd", options=options) as etcd:
         yield etcd
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,9 +60,25 @@ class ControllerCalls:
 class Platform:
     """The processes; what is started here is ended here."""
 
-    def __init__(self, folder: Path, etcd: EtcdCluster, *, prefix: str = "one") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        etcd: EtcdCluster,
+        *,
+        prefix: str = "one",
+        connects: Mapping[int, str] | None = None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            folder: for data and logs.
+            etcd: where the metadata is.
+            prefix: of its keys.
+            connects: connect strings of those controllers that have one of their own.
+        """
         self.folder = folder
         self.etcd = etcd
+        self.connects = connects or {}
         self.controllers = {
             node_id: self.controller(node_id, prefix=prefix) for node_id in (1, 2, 3)
         }
@@ -80,16 +96,20 @@ class Platform:
         return ServiceProcess(
             "ottla_controller",
             f"--node-id={node_id}",
-            f"--metadata-store={self.etcd.connect}/{prefix}",
+            f"--metadata-store={self.connects.get(node_id, self.etcd.connect)}/{prefix}",
             "--access-log=none",
             *more,
             log=self.folder / f"controller-{node_id}.log",
         )
 
-    async def start_controllers(self) -> None:
+    async def start_controllers(self, *, first: int | None = None) -> None:
+        """Starts all of them, at the same time but for the one that is to lead."""
+        if first is not None:
+            await self.controllers[first].start()
         async with asyncio.TaskGroup() as group:
-            for controller in self.controllers.values():
-                group.create_task(controller.start(), name="controller")
+            for node_id, controller in self.controllers.items():
+                if node_id != first:
+                    group.create_task(controller.start(), name="controller")
 
     async def start_broker(self) -> None:
         ports = [each.port for each in self.controllers.values()]
@@ -155,11 +175,17 @@ async def error_of_call(call: Any) -> OttlaError:
 
 
 @asynccontextmanager
-async def running_platform(folder: Path, etcd: EtcdCluster) -> AsyncIterator[Platform]:
+async def running_platform(
+    folder: Path,
+    etcd: EtcdCluster,
+    *,
+    connects: Mapping[int, str] | None = None,
+    first: int | None = None,
+) -> AsyncIterator[Platform]:
     """Three controllers and a broker that are ready; killed when the block is left."""
-    platform = Platform(folder, etcd)
+    platform = Platform(folder, etcd, connects=connects)
     try:
-        await platform.start_controllers()
+        await platform.start_controllers(first=first)
         await platform.start_broker()
         yield platform
     finally:
