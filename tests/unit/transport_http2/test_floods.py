@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ from ottla_broker.transport.http2.errors import ConnectionFault
 from ottla_broker.transport.http2.events import ConnectionFailed, RequestReceived
 from ottla_broker.transport.http2.http2_limits import Http2Rates, Rate
 from ottla_broker.transport.http2.rate_limits import TokenBucket
+from ottla_broker.transport.http2.streams import Stream
 
 from .client import REQUEST, RESPONSE, Client, frame
 
@@ -153,6 +155,49 @@ def test_ten_thousand_streams_at_once_are_refused_one_by_one_and_the_first_serve
     refused = [f for f in client.answers() if f.kind == wire.RST_STREAM]
     assert [f.code for f in refused] == [ErrorCode.REFUSED_STREAM] * 9_000
     assert not client.server.failed
+
+
+def test_a_long_settings_frame_moves_the_windows_once() -> None:
+    client = Client()
+    client.open(1)
+    client.send(wire.window_update_frame(1, 1))
+    # Were each value applied to each stream, the first would take this one's window too far; and a
+    # frame of ten thousand values would take seconds.
+    assert client.settings(*[(4, 2**31 - 1), (4, 5)] * 5_000) == []
+    client.server.send_headers(1, RESPONSE, end_stream=False)
+    client.server.send_data(1, [b"0123456789"])
+    # The window update counts on top.
+    assert client.answers()[-1].payload == b"012345"
+
+
+def kept_streams(client: Client) -> int:
+    """How many streams the connection has in memory, live or not."""
+    gc.collect()
+    before = sum(isinstance(thing, Stream) for thing in gc.get_objects())
+    client.server = Client(greet=False).server
+    gc.collect()
+    return before - sum(isinstance(thing, Stream) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_streams_reset_while_they_wait_to_send_are_not_kept(reads: bool) -> None:
+    client = Client()
+    client.settings((4, 2**30))
+    client.open(1, end_stream=True)
+    client.server.send_headers(1, RESPONSE, end_stream=False)
+    client.server.send_data(1, [b"x" * 65_536])  # one byte more than the connection's window
+    client.output()
+    for number in range(1, 5_000):
+        client.now_ms += 1_000
+        stream_id = 2 * number + 1
+        client.open(stream_id, end_stream=True)
+        client.server.send_headers(stream_id, RESPONSE, end_stream=False)
+        client.server.send_data(stream_id, [b"x"])
+        if reads:
+            client.output()
+        assert client.send(wire.reset_frame(stream_id, 8)) != []
+    assert not client.server.failed
+    assert kept_streams(client) < 1_500
 
 
 def test_a_chain_of_continuations_is_bounded_in_number_and_size() -> None:

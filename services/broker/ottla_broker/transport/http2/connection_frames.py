@@ -13,7 +13,6 @@ from ottla_broker.transport.http2.rate_limits import RateLimits
 from ottla_broker.transport.http2.settings import (
     INITIAL_WINDOW_SIZE,
     MAX_FRAME_SIZE,
-    MAX_HEADER_LIST_SIZE,
     parse_settings,
 )
 from ottla_broker.transport.http2.stream_table import StreamTable
@@ -72,13 +71,12 @@ class ConnectionFrames:
             return
         self._rates.settings.take(self._turn.now_ms)
         peer = self._table.peer
-        for identifier, value in parse_settings(bytes(payload)):
+        # A change of windows costs as much as there are streams: a frame makes one, its last.
+        for identifier, value in dict(parse_settings(bytes(payload))).items():
             if identifier == INITIAL_WINDOW_SIZE:
                 self._table.change_initial_window(value)
             elif identifier == MAX_FRAME_SIZE:
                 peer.frame_size_max = value
-            elif identifier == MAX_HEADER_LIST_SIZE:
-                peer.header_list_size_max = value
         self._control.put_ack(frames.SETTINGS_ACK)
 
     def _push_promise(self, flags: int, stream_id: int, payload: memoryview) -> None:

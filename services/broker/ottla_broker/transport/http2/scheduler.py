@@ -30,6 +30,9 @@ _PROBE_BELIEVED_MS = 1_000
 # However large a peer's frames may be: longer ones would keep other streams waiting.
 _FRAME_SIZE_MAX = (1 << 20) + (1 << 14)
 
+# How many closed streams may stand in the line, or among those that wait for the window.
+_CLOSED_MAX = 1_000
+
 WarmthProbe = Callable[[FileRange], bool]
 _IsWarm = Callable[[Stream, FileCursor], bool]
 
@@ -48,6 +51,7 @@ class Scheduler:
         self._on_end = on_end
         self._line: deque[Stream] = deque()
         self._starved: list[Stream] = []
+        self._closed_count = 0
 
     @property
     def idle(self) -> bool:
@@ -87,7 +91,20 @@ class Scheduler:
 
     def forget(self, stream: Stream) -> None:
         """Drop what a closed stream has queued."""
-        self.memory_size -= stream.outbox.drop()
+        outbox = stream.outbox
+        self.memory_size -= outbox.drop()
+        if outbox.scheduled or outbox.hold is Hold.CONNECTION_WINDOW:
+            self._closed_count += 1
+            if self._closed_count > _CLOSED_MAX:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Take the closed streams out: a client that resets and never reads would add for ever."""
+        waiting = [stream for stream in self._line if stream.outbox.items]
+        self._line.clear()
+        self._line.extend(waiting)
+        self._starved = [stream for stream in self._starved if stream.outbox.items]
+        self._closed_count = 0
 
     def plan(self, output: list[Part], *, size_max: int, now_ms: int, probe: WarmthProbe) -> None:
         """Append frames of up to about `size_max` bytes of DATA to `output`."""

@@ -26,7 +26,6 @@ class PeerSettings:
 
     initial_window_size: int = 65_535
     frame_size_max: int = FRAME_SIZE_MIN
-    header_list_size_max: int | None = None
 
 
 def parse_settings(payload: bytes) -> list[tuple[int, int]]:
