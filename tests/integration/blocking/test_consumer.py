@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
@@ -145,6 +145,67 @@ def test_keys_and_values_are_deserialized(filled: ClusterProcess) -> None:
     ) as consumer:
         consumer.assign([("few", 0)])
         assert [(each.key, each.value) for each in islice(consumer, 2)] == [("k0", 0), ("k1", 1)]
+
+
+def test_reading_and_closing_from_a_callback_is_refused_instead_of_hanging(
+    filled: ClusterProcess,
+) -> None:
+    uses: list[Callable[[], object]] = [
+        lambda: next(consumer),
+        lambda: consumer.next_batch(max_records=1),
+        lambda: consumer.seek(("few", 0), 0),
+        lambda: consumer.__exit__(None, None, None),
+    ]
+    refused: list[str] = []
+
+    def deserialize(data: bytes) -> bytes:
+        while uses:
+            with pytest.raises(InvalidRequest) as caught:
+                uses.pop(0)()
+            refused.append(caught.value.message)
+        return data
+
+    with blocking.Consumer(
+        filled.bootstrap,
+        key_deserializer=bytes,
+        value_deserializer=deserialize,
+        auto_offset_reset="earliest",
+    ) as consumer:
+        consumer.assign([("few", 0)])
+        assert [each.offset for each in islice(consumer, 2)] == [0, 1]
+    assert len(refused) == 4
+    assert all("would wait for itself" in each for each in refused)
+
+
+def test_a_callback_waits_for_no_thread_that_waits_for_the_callback(
+    filled: ClusterProcess,
+) -> None:
+    refused: list[str] = []
+
+    def deserialize(data: bytes) -> bytes:
+        if not refused:
+            seeker.start()
+            while not consumer._handing.locked():  # the other thread waits for us from here on
+                continue
+            with pytest.raises(InvalidRequest) as caught:
+                consumer.seek_to_beginning()
+            refused.append(caught.value.message)
+        return data
+
+    with blocking.Consumer(
+        filled.bootstrap,
+        key_deserializer=bytes,
+        value_deserializer=deserialize,
+        auto_offset_reset="earliest",
+    ) as consumer:
+        seeker = threading.Thread(target=lambda: consumer.seek(("few", 0), 50))
+        consumer.assign([("few", 0)])
+        reader = threading.Thread(target=lambda: next(consumer))
+        reader.start()
+        reader.join()
+        seeker.join()
+        assert next(consumer).offset in {50, 51}
+    assert "would wait for itself" in refused[0]
 
 
 def interrupt() -> None:

@@ -254,6 +254,28 @@ def test_a_blocking_call_from_a_callback_is_refused_instead_of_hanging(
     assert values_in(cluster, "small-too") == [b"instead"]
 
 
+def test_closing_from_a_callback_is_refused_and_the_producer_stays_open(
+    cluster: ClusterProcess, topic: str
+) -> None:
+    refused: list[str] = []
+
+    class Closing:
+        def on_send(self, record: PreparedRecord) -> PreparedRecord:
+            return record
+
+        def on_done(self, *_: object, **__: object) -> None:
+            try:
+                producer.close()
+            except InvalidRequest as failed:
+                refused.append(failed.message)
+
+    with blocking.Producer(cluster.bootstrap, interceptors=[Closing()]) as producer:
+        assert [producer.send(topic, b"v").result().offset for _ in range(2)] == [0, 1]
+    assert len(refused) == 2
+    assert "would wait for itself" in refused[0]
+    assert THREAD_NAME not in {each.name for each in threading.enumerate()}
+
+
 def test_leaving_by_an_exception_waits_for_nothing_and_keeps_the_exception(
     cluster: ClusterProcess, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -122,8 +122,9 @@ class Consumer(Face[AsyncConsumer[K, V]], Generic[K, V]):
         Raises:
             OttlaError: a partition can't go on; the others do with the next call.
         """
-        if self._thread is None or self._is_forked:
-            self._running()
+        thread = self._thread
+        if thread is None or self._is_forked or threading.get_ident() == thread.ident:
+            self._running().check_caller()
         with self._reading:
             while True:
                 with self._handing:
@@ -147,7 +148,7 @@ class Consumer(Face[AsyncConsumer[K, V]], Generic[K, V]):
             max_records: never more than this.
             max_wait_ms: how long to wait for more, once there is one.
         """
-        self._running()
+        self._running().check_caller()
         with self._reading:
             return self._call(
                 lambda: self._inner.next_batch(max_records=max_records, max_wait_ms=max_wait_ms),

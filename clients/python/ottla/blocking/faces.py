@@ -60,6 +60,7 @@ class Face(Generic[Inner]):
 
     def _close(self, work: Work[None]) -> None:
         self._check_process()
+        self._check_caller()
         thread = self._thread
         self._is_closed = True
         if thread is not None:
@@ -96,6 +97,12 @@ class Face(Generic[Inner]):
             state = "closed" if self._is_closed else "not open yet; use `with` or `open()`"
             raise InvalidRequest(f"the client is {state}")
         return self._thread
+
+    def _check_caller(self) -> None:
+        """Return if this thread may wait for the client's. Raises InvalidRequest in a callback."""
+        thread = self._thread
+        if thread is not None:
+            thread.check_caller()
 
     def _check_process(self) -> None:
         if self._is_forked:
@@ -139,6 +146,7 @@ def waiting(
 
     @functools.wraps(method)
     def call(self: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check_caller()
         with self._moving() if moves else nullcontext():
             return self._call(lambda: method(self._inner, *args, **kwargs))
 
@@ -155,6 +163,7 @@ def crossing(
         async def run() -> T:
             return method(self._inner, *args, **kwargs)
 
+        self._check_caller()
         with self._moving():
             return self._call(run)
 

@@ -50,6 +50,8 @@ class LoopThread:
         self._end: asyncio.Event | None = None
         self._is_over = False
         self._clients: dict[OpenClient, None] = {}
+        self.ident: int | None = None
+        """Of the thread that runs, for who asks often."""
 
     # Life
 
@@ -82,7 +84,7 @@ class LoopThread:
 
     def _stop(self) -> threading.Thread | None:
         loop, self._loop = self._loop, None
-        self._last_thread, self._thread = self._thread, None
+        self._last_thread, self._thread, self.ident = self._thread, None, None
         if loop is not None and self._end is not None:
             loop.call_soon_threadsafe(self._end.set)
         return self._last_thread
@@ -98,6 +100,7 @@ class LoopThread:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._end = asyncio.Event()
+        self.ident = threading.get_ident()
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._loop = asyncio.get_running_loop()
@@ -122,10 +125,7 @@ class LoopThread:
             InvalidRequest: no client is open any more, or the caller is the loop itself.
             BaseException: what the work raises.
         """
-        if threading.current_thread() is self._thread:
-            raise InvalidRequest(
-                "a blocking call from a callback would wait for itself; make it in another thread"
-            )
+        self.check_caller()
         call = _Call(work)
         try:
             self.post(lambda: call.begin(self._group))
@@ -136,6 +136,16 @@ class LoopThread:
             self._cancel(call, give_back)
             raise
         return call.result()
+
+    def check_caller(self) -> None:
+        """Return if this thread may wait for the loop. Raises InvalidRequest on the loop itself.
+
+        Asked before a lock is taken, too: who holds it may be waiting for the loop.
+        """
+        if threading.get_ident() == self.ident:
+            raise InvalidRequest(
+                "a blocking call from a callback would wait for itself; make it in another thread"
+            )
 
     def _cancel(self, call: _Call[T], give_back: Callable[[T], None] | None) -> None:
         try:

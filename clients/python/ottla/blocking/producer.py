@@ -137,6 +137,7 @@ class Producer(Face[AsyncProducer[bytes, bytes]], Generic[K, V]):
         Raises:
             OttlaError: records failed that nobody waited for, or were not sent in time.
         """
+        self._check_caller()
         self._hand_over.is_stopped = True
         limit_ms = self._settings.delivery_timeout_ms if timeout_ms is None else timeout_ms
         self._close(lambda: self._hand_over.close(limit_ms))
