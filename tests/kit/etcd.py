@@ -190,7 +190,7 @@ class EtcdCluster:
                 ran = self.try_ctl("endpoint", "status", "-w", "json", at=[member])
                 if ran.returncode == 0:
                     status = json.loads(ran.stdout)[0]["Status"]
-                    if status["leader"] == status["header"]["member_id"]:
+                    if status.get("leader") == status["header"]["member_id"]:
                         return member
             time.sleep(0.02)
         raise AssertionError("no member of etcd leads")
