@@ -49,9 +49,10 @@ class Published:
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
+        self.is_enough = False
 
     async def run(self, client: Client) -> None:
-        while True:
+        while not self.is_enough:
             value = b"%06d" % len(self.values)
             await client.produce.Publish(publish("records", value), timeout=CALL_SECONDS)
             self.values.append(value)
@@ -65,9 +66,11 @@ async def publishing(client: Client, ledger: Ledger) -> AsyncIterator[Published]
     await client.create_topic("records")
     published = Published()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(published.run(client), name="publisher")
-        yield published
-        task.cancel()
+        group.create_task(published.run(client), name="publisher")
+        try:
+            yield published
+        finally:
+            published.is_enough = True  # not cancelled: what is on its way would be unknown
     assert await values_of(client, "records") == published.values
 
 
