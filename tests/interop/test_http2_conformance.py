@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ottla_broker.transport import Server, TlsCredentials
+from ottla_broker.transport.addresses import bound_sockets
 from ottla_broker.transport.limits import TransportLimits
 from ottla_broker.transport.listener import Listener
 from ottla_broker.transport.listening import listen
@@ -113,13 +114,20 @@ async def listening_with(handler: Handler) -> AsyncIterator[Mapping[str, int]]:
         listener: Listener = listen(on_stream, TransportLimits())
         try:
             yield {
-                "plaintext": await listener.bind("127.0.0.1", 0),
-                "tls": await listener.bind("127.0.0.1", 0, await _tls()),
+                "plaintext": _port_of(listener),
+                "tls": _port_of(listener, await _tls()),
             }
         finally:
             await listener.close()
             for task in handlers:
                 task.cancel()
+
+
+def _port_of(listener: Listener, tls: ssl.SSLContext | None = None) -> int:
+    """A port that the listener accepts on from now on."""
+    (bound,) = bound_sockets("127.0.0.1:0")
+    listener.serve(bound, tls)
+    return int(bound.getsockname()[1])
 
 
 @asynccontextmanager

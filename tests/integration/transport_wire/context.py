@@ -15,6 +15,7 @@ from hpack import Encoder
 from unit.transport_http2.client import REQUEST, RESPONSE, TRAILERS, Frame, frame
 
 from kit.clock import ManualClock
+from ottla_broker.transport.addresses import bound_sockets
 from ottla_broker.transport.http2 import frames as wire
 from ottla_broker.transport.limits import TransportLimits
 from ottla_broker.transport.listener import Listener
@@ -64,6 +65,12 @@ class Server:
         self.streams: list[GrpcStream] = []
         self.listener = Listener(self._on_stream, limits, clock=self.clock)
         self._group = group
+
+    def listen(self, address: str = "127.0.0.1:0", *, tls: ssl.SSLContext | None = None) -> int:
+        """Accept what comes to an address; returns its port."""
+        (bound,) = bound_sockets(address)
+        self.listener.serve(bound, tls)
+        return int(bound.getsockname()[1])
 
     def _on_stream(self, stream: GrpcStream) -> None:
         self.streams.append(stream)

@@ -59,7 +59,7 @@ def fetch(file: OpenFile, *, messages: int, position: int, size: int) -> Handler
 async def connect(
     server: Server, *, tls: bool, settings: tuple[tuple[int, int], ...]
 ) -> WireClient:
-    port = await server.listener.bind("127.0.0.1", 0, server_tls() if tls else None)
+    port = server.listen(tls=server_tls() if tls else None)
     client = await WireClient.connect(port, tls=client_tls() if tls else None, settings=settings)
     if settings is LARGE:
         client.send(wire.window_update_frame(0, 2**30))
@@ -135,7 +135,7 @@ async def test_stock_clients_read_many_streams_of_file_bytes_at_once(
     file = OpenFile(segment)
     async with serving() as server:
         server.handlers[b"/fetch/Fetch"] = fetch(file, messages=10, position=0, size=MIB)
-        port = await server.listener.bind("127.0.0.1", 0, server_tls() if tls else None)
+        port = server.listen(tls=server_tls() if tls else None)
         if tls:
             trusted = await asyncio.to_thread((CERTIFICATES / "ca.pem").read_bytes)
             channel = grpc.aio.secure_channel(
@@ -174,7 +174,7 @@ async def test_a_truncated_file_closes_its_connection_and_no_other(
     async with serving() as server:
         server.handlers[b"/fetch"] = fetch(file, messages=1, position=size - 5_000, size=100_000)
         client = await connect(server, tls=tls, settings=settings)
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         other = await WireClient.connect(port)
         client.open(1, b"/fetch", payload=b"")
         answers = await client.until_closed()
@@ -362,7 +362,7 @@ def test_uvloop_serves_files_and_messages_as_well(segment: Path) -> None:
 
 async def test_tls_without_alpn_is_refused_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as server:
-        port = await server.listener.bind("127.0.0.1", 0, server_tls())
+        port = server.listen(tls=server_tls())
         try:
             client = await WireClient.connect(port, tls=client_tls(protocols=()))
             assert await client.until_closed() == []

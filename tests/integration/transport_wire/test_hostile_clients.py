@@ -51,7 +51,7 @@ async def test_other_protocols_on_the_plaintext_port_are_closed_with_one_line(
     opening: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving() as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(opening)
         assert await reader.read() == b""
@@ -76,7 +76,7 @@ async def test_a_client_that_never_reads_holds_a_bounded_queue_and_is_closed_in_
     limits = TransportLimits(connection_queue_size_max=2 << 20)
     async with serving(limits) as server:
         server.handlers[b"/pour"] = pour
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port, settings=[(4, 2**31 - 1)])
         client.stop_reading()
         client.send(wire.window_update_frame(0, 2**30))
@@ -111,7 +111,7 @@ async def test_streams_crowded_out_of_the_connections_memory_get_their_turn() ->
     limits = TransportLimits(connection_queue_size_max=150_000, connection_memory_max=400_000)
     async with serving(limits) as server:
         server.handlers[b"/answer"] = answer
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port, settings=[(4, 0)])
         streams = [2 * number + 1 for number in range(20)]
         for stream_id in streams:
@@ -140,7 +140,7 @@ async def test_a_stream_whose_window_stays_shut_does_not_hold_up_others_and_is_e
     limits = TransportLimits(connection_queue_size_max=150_000, connection_age_max_ms=1 << 40)
     async with serving(limits) as server:
         server.handlers[b"/pour"] = pour
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port, settings=[(4, 100)])
         client.gives_credit = False
         client.open(1, b"/pour", payload=b"")
@@ -168,7 +168,7 @@ async def stalled_for(limits: TransportLimits, *, kept_size: int) -> int:
 
     async with serving(limits) as server:
         server.handlers[b"/one"] = one_message
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port, settings=[(4, 100)])
         client.gives_credit = False
         client.open(1, b"/one")
@@ -199,7 +199,7 @@ async def test_a_paused_client_keeps_its_stream_for_long_unless_memory_is_short(
 async def test_a_header_block_that_trickles_in_is_cut_off_in_the_end() -> None:
     limits = TransportLimits()
     async with serving(limits) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         client.send(wire.frame_header(60_000, wire.HEADERS, 4, 1))
         await client.until(wire.SETTINGS)
@@ -220,7 +220,7 @@ async def test_a_client_that_never_reads_but_keeps_asking_is_sent_away(
     pings = Rate(burst=10_000_000, per_second=0)
     limits = TransportLimits(http2=Http2Limits(rates=Http2Rates(pings=pings)))
     async with serving(limits) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port, receive_buffer=4_096)
         client.stop_reading()
         burst = wire.ping_frame(bytes(8), ack=False) * 1_000
@@ -243,7 +243,7 @@ async def test_a_client_that_never_reads_but_keeps_asking_is_sent_away(
 async def test_ten_thousand_streams_get_a_thousand_served_and_the_rest_refused() -> None:
     async with serving() as server:
         server.handlers[b"/"] = server.handlers[b"/count"]
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         for number in range(10_000):
             client.send(frame(wire.HEADERS, 4, 2 * number + 1, INDEXED_REQUEST))
@@ -260,7 +260,7 @@ async def test_ten_thousand_streams_get_a_thousand_served_and_the_rest_refused()
 async def test_half_messages_cost_what_they_send_and_time_out() -> None:
     limits = TransportLimits()
     async with serving(limits) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         prefix = b"\0" + (4 << 20).to_bytes(4, "big")
         for number in range(100):
@@ -290,7 +290,7 @@ async def test_half_messages_cost_what_they_send_and_time_out() -> None:
 async def test_a_message_that_trickles_in_is_cut_off_in_the_end() -> None:
     limits = TransportLimits()
     async with serving(limits) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         client.open(1, b"/count")
         client.send(frame(wire.DATA, 0, 1, b"\0\0\0\xff\xff"))
@@ -308,7 +308,7 @@ async def test_a_message_that_trickles_in_is_cut_off_in_the_end() -> None:
 async def test_messages_beyond_the_memory_budget_are_refused_and_the_others_served() -> None:
     limits = TransportLimits(memory_max=2 << 20, connection_memory_max=1 << 20)
     async with serving(limits) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         half = b"\0" + (4 << 20).to_bytes(4, "big") + bytes(50_000)
         for number in range(20):
@@ -338,7 +338,7 @@ async def test_messages_nobody_takes_hold_the_client_back_at_its_window() -> Non
     http2 = replace(Http2Limits(), stream_window=100_000)
     async with serving(TransportLimits(http2=http2)) as server:
         server.handlers[b"/late"] = late
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         client.open(1, b"/late")
         message = b"\0" + (9_995).to_bytes(4, "big") + bytes(9_995)
@@ -358,7 +358,7 @@ async def test_messages_nobody_takes_hold_the_client_back_at_its_window() -> Non
 async def test_a_message_larger_than_the_window_arrives() -> None:
     http2 = replace(Http2Limits(), stream_window=20_000)
     async with serving(TransportLimits(http2=http2)) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         client.open(1, b"/count")
         payload = b"\0" + (1 << 20).to_bytes(4, "big") + bytes(1 << 20)
@@ -386,7 +386,7 @@ async def test_a_message_too_large_or_cut_short_is_told_to_its_handler() -> None
 
     async with serving(TransportLimits(message_size_max=1_000)) as server:
         server.handlers[b"/picky"] = picky
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         client.open(1, b"/picky")
         client.send(frame(wire.DATA, 0, 1, b"\0\0\0\x03\xe9" + bytes(1_001)))
@@ -409,7 +409,7 @@ async def test_a_message_too_large_or_cut_short_is_told_to_its_handler() -> None
 async def test_a_client_that_says_nothing_or_half_a_frame_is_closed_in_time() -> None:
     limits = TransportLimits()
     async with serving(limits) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         silent_reader, silent_writer = await asyncio.open_connection("127.0.0.1", port)
         half = await WireClient.connect(port)
         half.send(wire.frame_header(100, wire.HEADERS, 4, 1))
@@ -429,7 +429,7 @@ async def test_more_connections_than_allowed_are_closed_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serving(TransportLimits(connections_max=2)) as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         clients = [await WireClient.connect(port) for _ in range(2)]
         for client in clients:
             await client.until(wire.SETTINGS)
@@ -447,7 +447,7 @@ async def test_a_handler_that_cannot_start_fails_its_stream_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serving() as server:
-        port = await server.listener.bind("127.0.0.1", 0)
+        port = server.listen()
         client = await WireClient.connect(port)
         client.open(1, b"/there is no such handler")
         assert (await client.until(wire.RST_STREAM)).code == ErrorCode.INTERNAL_ERROR

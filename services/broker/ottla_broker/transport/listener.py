@@ -1,8 +1,9 @@
-"""Accepts connections on any number of addresses and sees them through to their end.
+"""Accepts connections on any number of sockets and sees them through to their end.
 
-`bind` opens a port, `drain` lets every client know that the end is near (two-step GOAWAY),
-`close` waits for what is in flight and ends the rest. A periodic sweep enforces all times:
-handshakes, half frames and messages, slow readers, keepalive, age. Time is the injected clock's.
+`serve` takes a socket that listens, `drain` lets every client know that the end is near (two-step
+GOAWAY), `close` waits for what is in flight and ends the rest. A periodic sweep enforces all
+times: handshakes, half frames and messages, slow readers, keepalive, age. Time is the injected
+clock's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from ottla_broker.transport.watch import ConnectionWatch
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 1_024
 _ACCEPTS_PER_TURN = 64
 _SWEEP_INTERVAL_S = 1.0
 # After the process has run out of descriptors: how long before accepting is tried again.
@@ -77,33 +77,11 @@ class Listener:
         """Bytes of messages held in memory, of all connections."""
         return self._around.budget.used
 
-    async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen on every address of `host`; returns the port, chosen when 0 was asked for.
+    def serve(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Own a socket that listens already, and accept its connections from now on.
 
         The context of a TLS port is told to speak h2 by ALPN.
-
-        Raises:
-            OSError: no address can be listened on, as when the port is in use.
         """
-        infos = await self._loop.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        opened: list[socket.socket] = []
-        try:
-            for family, address in dict.fromkeys((info[0], info[4]) for info in infos):
-                if opened and not port:
-                    port = opened[0].getsockname()[1]
-                opened.append(_listening_socket(family, (address[0], port, *address[2:])))
-        except OSError:
-            for listening in opened:
-                listening.close()
-            raise
-        for listening in opened:
-            self.serve(listening, tls)
-        return int(opened[0].getsockname()[1])
-
-    def serve(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
-        """Own a socket that listens already, and accept its connections from now on."""
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
         bound.setblocking(False)
@@ -209,21 +187,6 @@ class Listener:
         self._connections.pop(connection, None)
         if not self._connections and self._all_closed is not None and not self._all_closed.done():
             self._all_closed.set_result(None)
-
-
-def _listening_socket(family: int, address: tuple[object, ...]) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setblocking(False)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    return listening
 
 
 def _peer_name(family: int, address: tuple[object, ...]) -> str:
