@@ -69,8 +69,10 @@ class Stream:
     async def outcomes(self, count: int) -> dict[int, int | str]:
         """By correlation id: the base offset, or the reason."""
         found: dict[int, int | str] = {}
-        for _ in range(count):
+        while len(found) < count:
             response = await self.answer()
+            if response.heartbeat:
+                continue
             failed = response.HasField("error")
             found[response.correlation_id] = (
                 from_proto(response.error).reason if failed else response.base_offset
