@@ -49,6 +49,7 @@ interop: setup ## Send 100,000 records and read them back from every language, p
 
 .PHONY: bench
 bench: setup ## Measure, and fail when a floor of docs/performance.md is missed
+	@sh scripts/install_etcd.sh
 	@.venv/bin/python -m bench $(ARGS)
 
 .PHONY: bench-peers

@@ -27,6 +27,8 @@ def main() -> int:
     measures += client_bench.run(rounds=arguments.rounds, only=arguments.only)
     measures += partitions_bench.run(only=arguments.only)
     measures += metadata_bench.run(only=arguments.only)
+    if arguments.only and not measures:
+        parser.error(f"no row has {arguments.only!r} in its name, or it can't be measured here")
     write_json(measures, arguments.json)
     sys.stdout.write(table(measures) + "\n")
     peers = kept()

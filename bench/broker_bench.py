@@ -8,7 +8,6 @@ beside it: a thin client's RPCs have none yet.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from bench.measures import Measure
+from bench.measures import Measure, progress
 from bench.processes import cpu_seconds, peak_growth_bytes
 from demo.platform import run_ottla, running_platform
 from ottla.api.fetch.v1 import fetch_pb2
@@ -56,9 +55,9 @@ def run(*, only: str = "") -> list[Measure]:
     with running_platform() as platform, grpc.insecure_channel(platform.bootstrap) as channel:
         run_ottla(platform.bootstrap, "topics", "create", _TOPIC)
         pid = platform.services["ottla_broker"]
-        _progress("publishing 2 GiB")
+        progress("publishing 2 GiB")
         published = _timed(pid, lambda: _publish(channel))
-        _progress("reading them back")
+        progress("reading them back")
         with peak_growth_bytes(pid) as growth:
             read = _timed(pid, lambda: _read(channel))
     rows = [
@@ -126,8 +125,3 @@ def _read(channel: grpc.Channel) -> int:
     if size < _TOTAL_SIZE:
         raise RuntimeError(f"read {size} bytes of {_TOTAL_SIZE}")
     return size
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

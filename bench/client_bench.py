@@ -14,12 +14,13 @@ import contextlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
-from bench.measures import Measure
+from bench.measures import Measure, progress
 from bench.processes import ROOT, cpu_seconds, result_of
 from demo.platform import Platform, run_ottla, running_platform
 
@@ -92,6 +93,8 @@ _IDLE_CONSUMER_SECONDS: Final = 10
 _IDLE_CONSUMER_GROWTH_MIB_MAX: Final = 48.0
 """Its buffer of 16 MiB, what gRPC holds of the same stream, and its books on 1,000 partitions."""
 _LATENCY_NAME: Final = "latency, 500 messages/s of 100 B, due to received"
+_PERCENTILES: Final[Mapping[str, float | None]] = {"p50": 1.0, "p99": 4.0, "p99.9": None}
+"""And the most milliseconds, for a topic that doesn't flush."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,49 +106,86 @@ class _Run:
     server_cpu_a_gigabyte: float
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is done for some rows at once."""
+
+    rows: tuple[str, ...]
+    measure: Callable[[Platform, int], Iterable[Measure]]
+    """Takes the platform and the number of rounds."""
+
+
 def run(*, rounds: int = ROUNDS, only: str = "") -> list[Measure]:
     """Every row whose name contains `only`."""
-    rows: list[Measure] = []
+    asked = tasks(only=only)
+    if not asked:
+        return []
     with running_platform() as platform:
-        for work in _PRODUCING:
-            for flushes in (True, False):
-                if _is_wanted(work, only):
-                    rows += _rows(
-                        work,
-                        _produced(platform, work, flushes=flushes, rounds=rounds),
-                        flushes=flushes,
-                    )
-        for work in _CONSUMING:
-            if _is_wanted(work, only):
-                rows += _rows(work, _consumed(platform, work, rounds=rounds), flushes=True)
-        if only in _LATENCY_NAME:
-            for flushes in (False, True):
-                rows += _latency(platform, flushes=flushes, rounds=rounds)
-        if only in _IDLE_CONSUMER_NAME:
-            rows.append(_idle_consumer(platform))
+        rows = [row for task in asked for row in task.measure(platform, rounds)]
     return [row for row in rows if only in row.name]
 
 
-def _is_wanted(work: _Work, only: str) -> bool:
-    return only in work.name + _NOT_FLUSHED or (work.cpu_name is not None and only in work.cpu_name)
+def tasks(*, only: str) -> list[Task]:
+    """What has to be done for the rows whose name contains `only`."""
+    every = [
+        *(_producing(work, flushes=flushes) for work in _PRODUCING for flushes in (True, False)),
+        *(_consuming(work) for work in _CONSUMING),
+        *(_sending(flushes=flushes) for flushes in (False, True)),
+        Task((_IDLE_CONSUMER_NAME,), lambda platform, _: [_idle_consumer(platform)]),
+    ]
+    return [task for task in every if any(only in row for row in task.rows)]
+
+
+def _producing(work: _Work, *, flushes: bool) -> Task:
+    def measure(platform: Platform, rounds: int) -> Iterable[Measure]:
+        runs = _produced(platform, work, flushes=flushes, rounds=rounds)
+        return _rows(work, runs, flushes=flushes)
+
+    return Task(_names(work, flushes=flushes), measure)
+
+
+def _consuming(work: _Work) -> Task:
+    def measure(platform: Platform, rounds: int) -> Iterable[Measure]:
+        return _rows(work, _consumed(platform, work, rounds=rounds), flushes=True)
+
+    return Task(_names(work, flushes=True), measure)
+
+
+def _sending(*, flushes: bool) -> Task:
+    names = tuple(_latency_name(each, flushes=flushes) for each in _PERCENTILES)
+    return Task(names, partial(_latency, flushes=flushes))
+
+
+def _names(work: _Work, *, flushes: bool) -> tuple[str, ...]:
+    """The rows of some work, the rate's first."""
+    names = (work.name,) if work.cpu_name is None else (work.name, work.cpu_name)
+    return tuple(name + _suffix(flushes=flushes) for name in names)
+
+
+def _latency_name(percentile: str, *, flushes: bool) -> str:
+    return f"{_LATENCY_NAME}: {percentile}{_suffix(flushes=flushes)}"
+
+
+def _suffix(*, flushes: bool) -> str:
+    return "" if flushes else _NOT_FLUSHED
 
 
 def _rows(work: _Work, runs: list[_Run], *, flushes: bool) -> Iterator[Measure]:
-    suffix = "" if flushes else _NOT_FLUSHED
+    rate_name, *cpu_names = _names(work, flushes=flushes)
     rates = [each.rate for each in runs]
     cpu = statistics.median(each.client_cpu_us for each in runs)
     yield Measure(
-        work.name + suffix,
+        rate_name,
         statistics.median(rates),
         "MB/s" if work.in_megabytes else "/s",
         work.rate_floor if flushes else None,
         f"{min(rates):,.0f} to {max(rates):,.0f}; client {cpu:.2f} us CPU a record",
         more_is_better=True,
     )
-    if work.cpu_name is not None:
+    for cpu_name in cpu_names:
         costs = [each.server_cpu_a_gigabyte for each in runs]
         yield Measure(
-            work.cpu_name + suffix,
+            cpu_name,
             statistics.median(costs),
             "s CPU",
             work.cpu_ceiling if flushes else None,
@@ -170,7 +210,7 @@ def _consumed(platform: Platform, work: _Work, *, rounds: int) -> list[_Run]:
 
 def _timed(platform: Platform, work: _Work, topic: str) -> _Run:
     if work.name:
-        _progress(f"{work.name}, {topic}")
+        progress(f"{work.name}, {topic}")
     pid = platform.services["ottla_broker"]
     arguments = (work.kind, platform.bootstrap, topic, str(work.count), work.size)
     cpu = cpu_seconds(pid)
@@ -184,17 +224,16 @@ def _timed(platform: Platform, work: _Work, topic: str) -> _Run:
     )
 
 
-def _latency(platform: Platform, *, flushes: bool, rounds: int) -> Iterator[Measure]:
+def _latency(platform: Platform, rounds: int, *, flushes: bool) -> Iterator[Measure]:
     found = []
     for _ in range(rounds):
         with _topic(platform, flushes=flushes) as topic:
-            _progress(f"{_LATENCY_NAME}, {topic}")
+            progress(f"{_LATENCY_NAME}, {topic}")
             found.append(_latencies(platform, topic))
-    suffix = "" if flushes else _NOT_FLUSHED
-    for name, ceiling in (("p50", 1.0), ("p99", 4.0), ("p99.9", None)):
-        values = [each[f"{name}_ms"] for each in found]
+    for percentile, ceiling in _PERCENTILES.items():
+        values = [each[f"{percentile}_ms"] for each in found]
         yield Measure(
-            f"{_LATENCY_NAME}: {name}{suffix}",
+            _latency_name(percentile, flushes=flushes),
             statistics.median(values),
             "ms",
             None if flushes else ceiling,
@@ -215,7 +254,7 @@ def _latencies(platform: Platform, topic: str) -> dict[str, Any]:
 
 def _idle_consumer(platform: Platform) -> Measure:
     with _topic(platform, flushes=False, partitions=1_000) as topic:
-        _progress(f"{_IDLE_CONSUMER_NAME}, {topic}")
+        progress(f"{_IDLE_CONSUMER_NAME}, {topic}")
         filling = ("send", platform.bootstrap, topic, "300000", _SIZE_LARGE)
         result_of((*_WORKER, *filling), timeout_seconds=_TIMEOUT_SECONDS)
         words = ("bench.memory_worker", platform.bootstrap, topic, str(_IDLE_CONSUMER_SECONDS))
@@ -240,8 +279,3 @@ def _topic(platform: Platform, *, flushes: bool, partitions: int = 1) -> Iterato
     )
     yield name
     run_ottla(platform.bootstrap, "topics", "delete", name, "--yes")
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -1,9 +1,10 @@
-"""What a benchmark found: rows with floors, as a table and as JSON."""
+"""What a benchmark says: rows with floors, as a table and as JSON, and meanwhile what it does."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,3 +59,9 @@ def write_json(measures: Sequence[Measure], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**dataclasses.asdict(measure), "holds": measure.holds} for measure in measures]
     path.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def progress(text: str) -> None:
+    """Say what is being done, beside the rows."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import grpc
 
-from bench.measures import Measure
+from bench.measures import Measure, progress
 from bench.metadata_cluster import (
     LOOK_SECONDS,
     MetadataCluster,
@@ -65,7 +65,7 @@ def run(*, only: str = "") -> list[Measure]:
         if any(only in name for name in names)
     ]
     if asked and shutil.which("etcd") is None:
-        _progress("etcd is not installed; `make test` installs it")
+        progress("etcd is not installed: nothing of the metadata is measured")
         return []
     found = [row for rows, _ in asked for row in rows()]
     return [row for row in found if only in row.name]
@@ -101,7 +101,7 @@ def _stall(cluster: MetadataCluster, kill: Callable[[], None]) -> float:
         kill()
         writer.await_more(20)
     writer.check(broker.address)
-    _progress(f"stood still for {writer.longest_gap_seconds:.2f} s")
+    progress(f"stood still for {writer.longest_gap_seconds:.2f} s")
     return writer.longest_gap_seconds
 
 
@@ -180,7 +180,7 @@ def many_rows() -> list[Measure]:
         channel = stack.enter_context(grpc.insecure_channel(active.address))
         brokers = PlayedBrokers(channel, _BROKERS)
         brokers.create("many", _PARTITIONS)
-        _progress(f"{_PARTITIONS:,} partitions on {_BROKERS} brokers")
+        progress(f"{_PARTITIONS:,} partitions on {_BROKERS} brokers")
         addresses = ",".join(each.address for each in cluster.controllers.values())
         seconds, percent = _push(brokers, active.process.pid, addresses)
         brokers.create("more", _PARTITIONS)
@@ -212,7 +212,7 @@ def _push(brokers: PlayedBrokers, pid: int, addresses: str) -> tuple[float, floa
                 longest = max(longest, watchers.seen(node_id, fenced=fenced) - at)
                 time.sleep(_PAUSE_SECONDS)
         percent = 100 * (cpu_seconds(pid) - cpu) / (time.monotonic() - begun)
-    _progress(f"seen by all after {longest:.2f} s at most, {percent:.0f} % of a core")
+    progress(f"seen by all after {longest:.2f} s at most, {percent:.0f} % of a core")
     return longest, percent
 
 
@@ -253,7 +253,7 @@ def _watching(addresses: str) -> Iterator[_WatcherProcesses]:
         for process in processes:
             assert process.stdout is not None
             json.loads(process.stdout.readline())
-        _progress(f"{_WATCHERS:,} follow")
+        progress(f"{_WATCHERS:,} follow")
         yield _WatcherProcesses(processes)
     finally:
         for process in processes:
@@ -277,8 +277,3 @@ def _describe(channel: grpc.Channel) -> tuple[float, int]:
     if count != 2 * _PARTITIONS:
         raise RuntimeError(f"{count} partitions were described")
     return seconds, largest
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +23,7 @@ from typing import Any, Final
 
 import grpc
 
-from bench.measures import Measure
+from bench.measures import Measure, progress
 from bench.processes import cpu_seconds
 from demo.platform import OTTLA, run_ottla
 from ottla.api.fetch.v1 import fetch_pb2, fetch_pb2_grpc
@@ -82,7 +81,7 @@ def idle_cpu_percent(partitions: int = PARTITIONS) -> float:
         with grpc.insecure_channel(up.bootstrap) as channel:
             _create(up, channel, partitions)
             _Writer(channel, partitions).write(partitions)
-        _progress("letting it come to rest")
+        progress("letting it come to rest")
         time.sleep(_SETTLE_SECONDS)
         cpu, clock = cpu_seconds(up.broker_pid), time.monotonic()
         time.sleep(_IDLE_SECONDS)
@@ -109,7 +108,7 @@ def ready_after_kill_seconds(partitions: int = PARTITIONS) -> float:
             _create(up, channel, partitions)
             writer = _Writer(channel, partitions)
             writer.write(partitions)
-            _progress("killing the broker while it is written to")
+            progress("killing the broker while it is written to")
             writer.write_until(lambda: os.kill(up.broker_pid, signal.SIGKILL))
             up.process.wait(_WAIT_SECONDS)
         with _running(data) as up, grpc.insecure_channel(up.bootstrap) as channel:
@@ -133,7 +132,7 @@ def _running(data: str) -> Iterator[_Up]:
     try:
         assert process.stdout is not None
         facts = _first_object(process.stdout)
-        _progress(f"up after {time.monotonic() - started_at:.1f} s")
+        progress(f"up after {time.monotonic() - started_at:.1f} s")
         yield _Up(facts["bootstrap"], facts["broker"]["process_id"], started_at, process)
     finally:
         process.terminate()
@@ -155,10 +154,10 @@ def _create(up: _Up, channel: grpc.Channel, partitions: int) -> float:
     """Make the topic; returns the seconds until every partition was led."""
     begun_at = time.monotonic()
     run_ottla(up.bootstrap, "topics", "create", _TOPIC, "--partitions", str(partitions))
-    _progress(f"created after {time.monotonic() - begun_at:.1f} s")
+    progress(f"created after {time.monotonic() - begun_at:.1f} s")
     _await_ends(channel, partitions)
     seconds = time.monotonic() - begun_at
-    _progress(f"led after {seconds:.1f} s")
+    progress(f"led after {seconds:.1f} s")
     return seconds
 
 
@@ -218,7 +217,7 @@ class _Writer:
         while self._flying:
             self._take()
         size = count * _CALL_RECORD_COUNT * _RECORD_SIZE
-        _progress(f"wrote {size / 1e6 / (time.monotonic() - begun_at):.0f} MB/s")
+        progress(f"wrote {size / 1e6 / (time.monotonic() - begun_at):.0f} MB/s")
 
     def write_until(self, kill: Callable[[], None], *, seconds: float = 2.0) -> None:
         """Write on until the broker, killed after some seconds, answers no more."""
@@ -247,8 +246,3 @@ class _Writer:
             if result.HasField("error"):
                 raise RuntimeError(result.error.message)
         self.acknowledged[partition] += _CALL_RECORD_COUNT
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -19,7 +19,7 @@ from typing import Any
 
 from interop.toolchains import MissingToolchain, StockClient, node_client
 
-from bench.measures import Measure
+from bench.measures import Measure, progress
 from bench.processes import cpu_seconds, peak_growth_bytes, result_of, running
 from bench.transport_server import MESSAGE_BYTES, SERVICE, SINK_BYTES
 
@@ -60,8 +60,9 @@ class Contestant:
     port: int
 
 
-def _works() -> list[Work]:
-    return [
+def works(*, only: str) -> list[Work]:
+    """The work of the rows whose name contains `only`."""
+    every = [
         Work("stream out, 1 MiB from a file", "fetch", 1024, MESSAGE_BYTES, 1, 0.5),
         Work("stream in, 1 MiB to a file", "produce", 512, MESSAGE_BYTES, 4, 0.5),
         Work("stream in, 64 KiB to a file", "produce", 6000, 64 * 1024, 16, 0.5),
@@ -69,6 +70,7 @@ def _works() -> list[Work]:
         Work("unary calls of 100 B, 16 in flight", "unary", 4000, 100, 16, None),
         _small_frames_work(),
     ]
+    return [work for work in every if only in work.name]
 
 
 def _small_frames_work() -> Work:
@@ -83,11 +85,13 @@ def _small_frames_work() -> Work:
 
 def run(*, rounds: int = ROUNDS, only: str = "") -> list[Measure]:
     """Every row whose name contains `only`."""
+    asked = works(only=only)
+    if not asked and only not in _MEMORY_NAME:
+        return []
     with ExitStack() as life:
         folder = Path(life.enter_context(tempfile.TemporaryDirectory(prefix="ottla-bench-")))
         contestants = [life.enter_context(_contestant(kind, folder)) for kind in KINDS]
-        works = [work for work in _works() if only in work.name]
-        measures = [_compared(work, contestants, rounds) for work in works]
+        measures = [_compared(work, contestants, rounds) for work in asked]
         if only in _MEMORY_NAME:
             measures.append(_memory_growth(contestants[0]))
     return measures
@@ -122,7 +126,7 @@ def _compared(work: Work, contestants: Sequence[Contestant], rounds: int) -> Mea
             seconds = cpu_seconds(contestant.pid) - before
             if number:
                 spent[contestant.kind].append(seconds)
-                _progress(f"{work.name}: {contestant.kind} {seconds:.2f} s CPU")
+                progress(f"{work.name}: {contestant.kind} {seconds:.2f} s CPU")
     ours, theirs = (statistics.median(spent[kind]) for kind in KINDS)
     detail = "; ".join(
         f"{kind} {_cost(median, work)}, {_said(said[kind])}"
@@ -167,8 +171,3 @@ def _memory_growth(contestant: Contestant) -> Measure:
         work = Work("", "fetch", _MEMORY_MESSAGES, MESSAGE_BYTES, 1, None)
         said = _client(work, contestant, warming=False)
     return Measure(_MEMORY_NAME, growth() / 2**20, "MiB", _MEMORY_GROWTH_MIB_MAX, _said(said))
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

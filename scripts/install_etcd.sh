@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes sure that etcd and etcdctl are there for the tests that need real ones, or says how to get them.
+# Makes sure that etcd and etcdctl are there for tests and measures that need real ones, or says how to get them.
 #
 #   sh scripts/install_etcd.sh
 #
 # As root on Debian the packages are installed when missing. Nothing of them starts, now or at the next
-# boot: tests start their own on free ports. Whatever cannot be done is said and is no failure: the
-# tests that need etcd are skipped then, and the run lists them.
+# boot: tests start their own on free ports. Whatever cannot be done is said and is no failure here:
+# what needs etcd is left out then, and its run says so.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -44,11 +44,11 @@ forbid_starts() {
 
 if present; then exit 0; fi
 if ! command -v apt-get >/dev/null 2>&1; then
-    say "ottla: etcd is missing; its tests are skipped"
+    say "ottla: etcd is missing; what needs it is left out"
     exit 0
 fi
 if [ "$(id -u)" != 0 ]; then
-    say "ottla: etcd is missing, its tests are skipped; run: $(install_line "$packages")"
+    say "ottla: etcd is missing, what needs it is left out; run: $(install_line "$packages")"
     exit 0
 fi
 
@@ -63,5 +63,5 @@ if (install_packages "$packages"); then
     # Else it would start with the machine.
     update-rc.d etcd disable >/dev/null 2>&1 || true
 else
-    say "ottla: etcd could not be installed; its tests are skipped"
+    say "ottla: etcd could not be installed; what needs it is left out"
 fi

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
+from bench.measures import progress
 from bench.peers import servers
 from bench.peers.figures import KEPT, Figures
 from bench.peers.servers import PeerMissing, RunningServer
@@ -81,7 +82,7 @@ def _round(peer: str, figures: Figures) -> None:
             topic = _topic(peer, server.port)
             for kind in ("produce", "consume"):
                 _measure(figures, peer, server, work, kind=kind, topic=topic)
-        _note(f"{peer}: latency")
+        progress(f"{peer}: latency")
         for name, value in _latency(peer, server.port, _topic(peer, server.port)).items():
             figures.add(f"due to received at 500/s, {name.removesuffix('_ms')}, ms", peer, value)
 
@@ -89,7 +90,7 @@ def _round(peer: str, figures: Figures) -> None:
 def _measure(
     figures: Figures, peer: str, server: RunningServer, work: _Work, *, kind: str, topic: str
 ) -> None:
-    _note(f"{peer}: {kind} {work.name}")
+    progress(f"{peer}: {kind} {work.name}")
     before = cpu_seconds(server.pid)
     words = (str(server.port), topic, str(work.count), str(work.size))
     seconds = _worker(peer, kind, *words)["seconds"]
@@ -142,11 +143,6 @@ def _latency(peer: str, port: int, topic: str) -> dict[str, float]:
             return found
         finally:
             sender.terminate()
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

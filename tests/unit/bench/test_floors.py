@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as program
+from bench import client_bench, transport_bench
 from bench.measures import Measure
 
 
@@ -61,3 +62,37 @@ def test_program_ends_with_1_when_a_floor_is_missed(
         each.holds for each in rows
     ]
     assert capsys.readouterr().out.count("MISSED") == code
+
+
+def test_a_name_that_no_row_has_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No part starts anything for it, or this would take minutes.
+    target = tmp_path / "results.json"
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "no such row", "--json", str(target)])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 2
+    assert "no row has 'no such row' in its name" in capsys.readouterr().err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "produce 1 KiB, flush off",
+        "broker: CPU a GB, 1 KiB produced, flush off",
+        "broker: CPU a GB, 1 KiB consumed",
+        "latency, 500 messages/s of 100 B, due to received: p99.9, flush off",
+        "consumer of 1,000 partitions that never reads: memory grown",
+    ],
+)
+def test_each_row_of_the_client_can_be_asked_for_by_its_name(name: str) -> None:
+    assert len(client_bench.tasks(only=name)) == 1
+
+
+def test_only_the_contestants_work_that_is_asked_for_is_done() -> None:
+    assert [work.name for work in transport_bench.works(only="from a file")] == [
+        "stream out, 1 MiB from a file"
+    ]
+    assert transport_bench.works(only="consume") == []

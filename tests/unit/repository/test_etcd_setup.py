@@ -140,7 +140,7 @@ def test_an_install_that_fails_puts_the_policy_back_and_the_tests_go_on(
     ran = machine.install()
     assert ran.returncode == 0
     assert "E: no such package" in ran.stderr
-    assert ran.stderr.endswith("ottla: etcd could not be installed; its tests are skipped\n")
+    assert ran.stderr.endswith("ottla: etcd could not be installed; what needs it is left out\n")
     assert machine.policy.read_text(encoding="utf-8") == OPERATORS_OWN
 
 
@@ -182,7 +182,7 @@ def test_who_may_not_install_gets_the_one_line_to_run(machine: BareMachine) -> N
     ran = machine.install()
     assert (ran.returncode, ran.stderr) == (
         0,
-        "ottla: etcd is missing, its tests are skipped; run: sudo apt-get update && "
+        "ottla: etcd is missing, what needs it is left out; run: sudo apt-get update && "
         "sudo apt-get install -y --no-install-recommends etcd-server etcd-client\n",
     )
     assert machine.log == []
@@ -191,4 +191,4 @@ def test_who_may_not_install_gets_the_one_line_to_run(machine: BareMachine) -> N
 def test_a_machine_without_apt_goes_on_without_it(machine: BareMachine) -> None:
     (machine.path / "apt-get").unlink()
     ran = machine.install()
-    assert (ran.returncode, ran.stderr) == (0, "ottla: etcd is missing; its tests are skipped\n")
+    assert (ran.returncode, ran.stderr) == (0, "ottla: etcd is missing; what needs it is left out\n")
