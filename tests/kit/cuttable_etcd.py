@@ -53,6 +53,10 @@ class CuttableEtcd(EtcdCluster):
         others = (other.name for other in self.members if other is not member)
         self._links.cut(member.name, *others, how=how)
 
+    def cut_between(self, one: EtcdMember, other: EtcdMember, how: Cut) -> None:
+        """Cuts two members off from each other; both reach the rest."""
+        self._links.cut(one.name, other.name, how=how)
+
     def cut_client_off(self, client: str, how: Cut) -> None:
         """Cuts a client off from all members; they still reach each other."""
         self._links.cut(client, *(member.name for member in self.members), how=how)

@@ -87,6 +87,23 @@ async def test_a_leader_that_is_cut_off_is_left_and_nothing_is_lost(
         await writer.goes_on()
 
 
+async def test_a_follower_that_has_lost_its_leader_alone_is_left_and_nothing_is_lost(
+    cuttable: CuttableEtcd,
+) -> None:
+    leader = await done_in_thread(cuttable.leader)
+    follower, other = others(cuttable, leader)
+    settings = settings_of(follower, leader, other)
+    async with (
+        running_store(settings, entropy=BeginsAtTheFirst()) as store,
+        writing_and_watching(store) as (writer, watcher),
+    ):
+        await done_in_thread(cuttable.cut_between, follower, leader, Cut.SILENT)
+        await writer.goes_on()
+        await watcher.catches_up(writer)
+        await done_in_thread(cuttable.heal)
+        await writer.goes_on()
+
+
 async def test_a_lease_that_is_kept_by_a_cut_off_leader_is_lost_before_another_candidate_leads(
     cuttable: CuttableEtcd,
 ) -> None:
