@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -198,6 +199,46 @@ def test_streams_reset_while_they_wait_to_send_are_not_kept(reads: bool) -> None
         assert client.send(wire.reset_frame(stream_id, 8)) != []
     assert not client.server.failed
     assert kept_streams(client) < 1_500
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """How many functions are called on the way: a measure of work that no machine changes."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_a_byte_of_window_costs_no_more_when_a_thousand_streams_wait_for_it() -> None:
+    client = Client()
+    client.open(1)
+    client.server.send_headers(1, RESPONSE, end_stream=False)
+    client.server.send_data(1, [b"x" * 65_535])  # the whole of the connection's window
+    waiting = range(3, 2_000, 2)
+    for stream_id in waiting:
+        client.open(stream_id, end_stream=True)
+        client.server.send_headers(stream_id, RESPONSE, end_stream=False)
+        client.server.send_data(stream_id, [b"xy"])
+    client.output()
+
+    def open_and_send() -> None:
+        client.send(wire.window_update_frame(0, 1))
+        assert len(client.output()) == 1
+
+    assert calls_of(open_and_send) < 100
+    # Nobody is forgotten for it: all get their share once there is room.
+    client.send(wire.window_update_frame(0, 2 * len(waiting) - 1))
+    sent = [(frame.stream_id, frame.payload) for frame in client.answers()]
+    assert sorted(sent) == [(3, b"y"), *((stream_id, b"xy") for stream_id in waiting[1:])]
 
 
 def test_a_chain_of_continuations_is_bounded_in_number_and_size() -> None:

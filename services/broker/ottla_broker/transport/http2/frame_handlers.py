@@ -145,7 +145,6 @@ class FrameHandlers:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "window_update_of_0")
         if not table.scheduler.window.shift(increment):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "connection_window_overflow")
-        table.scheduler.connection_window_opened()
 
     # -- everything else -----------------------------------------------------------------------
 

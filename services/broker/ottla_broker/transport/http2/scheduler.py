@@ -50,13 +50,14 @@ class Scheduler:
         self._peer = peer
         self._on_end = on_end
         self._line: deque[Stream] = deque()
-        self._starved: list[Stream] = []
+        # Streams that wait for the connection's window, who waited longest first.
+        self._starved: deque[Stream] = deque()
         self._closed_count = 0
 
     @property
     def idle(self) -> bool:
         """Nothing can be sent now."""
-        return not self._line
+        return not self._line and not (self._starved and self.window.size > 0)
 
     def schedule(self, stream: Stream) -> None:
         """Put a stream with something queued into the line, unless it is held."""
@@ -82,13 +83,6 @@ class Scheduler:
             stream.outbox.awaits_window = False
             self.relieved.append(stream.stream_id)
 
-    def connection_window_opened(self) -> None:
-        """Let the streams that waited for the connection's window back into the line."""
-        starved, self._starved = self._starved, []
-        for stream in starved:
-            if stream.outbox.hold is Hold.CONNECTION_WINDOW:
-                self.release(stream)
-
     def forget(self, stream: Stream) -> None:
         """Drop what a closed stream has queued."""
         outbox = stream.outbox
@@ -100,17 +94,22 @@ class Scheduler:
 
     def _sweep(self) -> None:
         """Take the closed streams out: a client that resets and never reads would add for ever."""
-        waiting = [stream for stream in self._line if stream.outbox.items]
-        self._line.clear()
-        self._line.extend(waiting)
-        self._starved = [stream for stream in self._starved if stream.outbox.items]
+        for streams in (self._line, self._starved):
+            waiting = [stream for stream in streams if stream.outbox.items]
+            streams.clear()
+            streams.extend(waiting)
         self._closed_count = 0
 
     def plan(self, output: list[Part], *, size_max: int, now_ms: int, probe: WarmthProbe) -> None:
         """Append frames of up to about `size_max` bytes of DATA to `output`."""
         planned = 0
-        line = self._line
-        while line and planned < size_max:
+        line, starved = self._line, self._starved
+        while planned < size_max and not self.idle:
+            # One a turn, and only while there is room: all at once would mostly starve again.
+            if starved and self.window.size > 0:
+                self.release(starved.popleft())
+            if not line:
+                continue
             stream = line.popleft()
             outbox = stream.outbox
             outbox.scheduled = False
