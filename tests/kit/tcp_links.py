@@ -89,7 +89,6 @@ class TcpLinks:
         self._loop = loop
         self._links: dict[frozenset[str], _Link] = {}
         self._servers: list[asyncio.Server] = []
-        self._carrying: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     def listen(self, *, target: str, target_port: Callable[[], int], dialer: Dialer) -> int:
@@ -140,14 +139,19 @@ class TcpLinks:
             server.close()
         for link in self._links.values():
             link.cut(Cut.REFUSED)
-        if self._carrying:
-            await asyncio.wait(self._carrying)
+        # All that this loop does is carrying, or taking a connection that is carried then.
+        while carrying := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(carrying)
+        await asyncio.sleep(0)  # for sockets to be closed
 
     def _link(self, one: str, other: str) -> _Link:
         ends = frozenset((one, other))
         if ends not in self._links:
-            self._links[ends] = _Link()
-            self._links[ends].heal()
+            self._links[ends] = link = _Link()
+            if self._is_closed:
+                link.cut(Cut.REFUSED)
+            else:
+                link.heal()
         return self._links[ends]
 
     async def _serve(
@@ -155,7 +159,6 @@ class TcpLinks:
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._carrying.add(task)
         writers = [writer]
         link: _Link | None = None
         try:
@@ -169,7 +172,6 @@ class TcpLinks:
         finally:
             for each in writers:
                 _end(each, with_reset=link is None or link.is_refused.is_set())
-            self._carrying.discard(task)
             if link is not None:
                 link.carrying.discard(task)
 
@@ -183,7 +185,7 @@ class TcpLinks:
             raise ConnectionResetError  # whoever it is
         dialed = writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1]
         name = await asyncio.to_thread(_dialer_among, processes, dialed)
-        if not name or self._is_closed:
+        if not name:
             raise ConnectionResetError
         return self._link(name, entry.target)
 
@@ -219,14 +221,11 @@ async def _pass_on(link: _Link, reader: asyncio.StreamReader, writer: asyncio.St
 
 
 def _end(writer: asyncio.StreamWriter, *, with_reset: bool) -> None:
-    if not with_reset:
-        writer.close()
-        return
-    dialed: socket.socket | None = writer.get_extra_info("socket")
-    if dialed is not None:
+    ended: socket.socket | None = writer.get_extra_info("socket")
+    if with_reset and ended is not None:
         with suppress(OSError):
-            dialed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    writer.transport.abort()
+            ended.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()  # what was written is with the kernel already
 
 
 def _dialer_among(processes: Mapping[str, int], dialed: tuple[int, int]) -> str:
