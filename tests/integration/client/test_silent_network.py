@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 from integration.client.arrangement import two_topics
 from integration.client.cutting_proxy import cutting_proxy
 
 from ottla.client import liveness
+from ottla.client.admin import Admin
 from ottla.client.consumer import Consumer
 from ottla.client.producer import Producer
+from ottla.protocol.errors import InvalidRequest
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +103,41 @@ async def test_producer_notices_a_connection_that_fell_silent_and_loses_nothing(
                 receipt = await (await producer.send("single", b"after"))
             assert receipt.offset is not None
             assert receipt.offset >= 1
+
+
+async def refused(call: Callable[[], Coroutine[Any, Any, object]]) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        await call()
+    return caught.value.message
+
+
+async def test_who_waits_for_a_broker_hears_that_the_client_was_closed() -> None:
+    asked = asyncio.Event()
+    connections: list[asyncio.StreamWriter] = []
+
+    def accept(_: asyncio.StreamReader, connection: asyncio.StreamWriter) -> None:
+        connections.append(connection)
+        asked.set()
+
+    silent = await asyncio.start_server(accept, "127.0.0.1", 0)
+    address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    producer, consumer, admin = Producer(address), Consumer(address), Admin(address)
+    calls: list[tuple[Any, Callable[[], Coroutine[Any, Any, object]]]] = [
+        (producer, lambda: producer.send("single", b"v")),
+        (consumer, lambda: consumer.assign(["single"])),
+        (admin, admin.list_topics),
+    ]
+    ends: list[str] = []
+    async with silent:
+        for client, call in calls:
+            asked.clear()
+            await client.open()
+            async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                waiting = group.create_task(refused(call), name="waiting")
+                await asked.wait()
+                await client.close()
+            ends.append(waiting.result())
+        for connection in connections:
+            connection.close()
+            await connection.wait_closed()
+    assert ends == ["the client was closed during the call"] * 3

@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import grpc
+import pytest
 
 from kit.clock import ManualClock
 from ottla.client.channel_set import IDLE_MS, ChannelSet
 from ottla.client.core.addresses import Address
+from ottla.protocol.errors import InvalidRequest
 
 FIRST, SECOND = Address("10.0.0.1", 9092), Address("10.0.0.2", 9092)
 
@@ -70,3 +72,14 @@ async def test_only_what_is_preferred_is_opened_and_the_next_is_when_that_fails(
         assert channels.failed(SECOND)
         assert channels.preferred() == (FIRST, opened.channels[0])
     assert opened.states() == [(FIRST, True), (SECOND, True)]
+
+
+async def test_a_closed_set_opens_no_channel_for_a_call_that_is_tried_again() -> None:
+    opened = Opened()
+    channels = ChannelSet([FIRST], opener=opened.open)
+    with channels.calling():
+        pass
+    await channels.__aexit__(None, None, None)
+    with pytest.raises(InvalidRequest, match="closed"), channels.calling():
+        raise AssertionError("nothing is called")
+    assert opened.states() == [(FIRST, True)]

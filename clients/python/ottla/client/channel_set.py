@@ -7,6 +7,7 @@ time-out for that works once a channel). Used by the tasks of one event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import grpc
 from ottla.client.channels import open_channel
 from ottla.client.clock import Clock
 from ottla.client.core.addresses import Address
+from ottla.protocol.errors import InvalidRequest
 
 IDLE_MS: Final = 300_000
 """A connection without calls is closed after so long."""
@@ -44,11 +46,13 @@ class ChannelSet:
         assert self._addresses, "a client knows at least one address"
         self._opened: dict[Address, _Opened] = {}
         self._preferred = 0
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_closed = True
         opened, self._opened = self._opened, {}
         for each in opened.values():
             await each.channel.close()
@@ -59,22 +63,33 @@ class ChannelSet:
         return self._addresses
 
     def preferred(self) -> tuple[Address, grpc.aio.Channel]:
-        """The address to call now, and its channel, for a moment."""
+        """The address to call now, and its channel, for a moment. Raises InvalidRequest."""
         address = self._addresses[self._preferred]
         return address, self._open(address).channel
 
     @contextmanager
     def calling(self) -> Iterator[tuple[Address, grpc.aio.Channel]]:
-        """The same, for as long as a call takes."""
+        """The same, for as long as a call takes.
+
+        Raises:
+            InvalidRequest: the set is closed, or was closed during the call.
+        """
         address = self._addresses[self._preferred]
         opened = self._open(address)
         opened.call_count += 1
         try:
             yield address, opened.channel
+        except asyncio.CancelledError:
+            # gRPC says so of a call whose channel is closed, too, to a task that nobody cancelled.
+            if self._is_closed and not _is_cancelled():
+                raise InvalidRequest("the client was closed during the call") from None
+            raise
         finally:
             opened.call_count -= 1
 
     def _open(self, address: Address) -> _Opened:
+        if self._is_closed:
+            raise InvalidRequest("the client is closed")
         opened = self._opened.get(address)
         if opened is None:
             opened = self._opened[address] = _Opened(self._opener(address))
@@ -105,3 +120,9 @@ class ChannelSet:
             return False  # another call saw it first and moved on
         self._preferred = (self._preferred + 1) % len(self._addresses)
         return self._preferred == 0
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants the running task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
