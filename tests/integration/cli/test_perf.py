@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -165,3 +167,34 @@ def test_progress_is_on_a_terminal_only_and_never_on_stdout(platform: Up) -> Non
     assert b"records" in shown
     assert out.startswith(b"{")
     assert b"\x1b" not in out
+
+
+def test_reading_half_says_nothing_once_nobody_listens() -> None:
+    connection = {
+        "bootstrap": "127.0.0.1:1",
+        "tls": None,
+        "timeout_seconds": 0.1,
+        "output": "table",
+    }
+    plan = {
+        "connection": connection,
+        "run_id": "00" * 8,
+        "warmup_count": 0,
+        "record_count": 1,
+        "topic": "flights",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "ottla_cli.perf.latency_reader"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        reader.stdout.close()  # as the other half does when it is interrupted
+        reader.stdin.write(json.dumps(plan) + "\n")
+        reader.stdin.close()
+        assert reader.stderr.read() == ""
+        assert reader.wait(WAIT_SECONDS) == 1

@@ -16,14 +16,14 @@ from typing import Any
 import ottla
 from ottla.protocol.errors import OttlaError
 from ottla_cli.connections.settings import Connection, TlsFiles
-from ottla_cli.failures import CommandFailed
+from ottla_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed
 from ottla_cli.perf.latency import LINE_BYTES_MAX
 from ottla_cli.perf.probe import Arrivals
 from ottla_cli.reading import TopicReader
 from ottla_cli.records.positions import Start
 from ottla_cli.running import first_failure
 from ottla_cli.session import consumer_of
-from ottla_cli.terminal import Output
+from ottla_cli.terminal import Output, silence_stdout
 
 
 def connection_of(document: dict[str, Any]) -> Connection:
@@ -94,14 +94,22 @@ def _say(document: object) -> None:
 
 
 def main() -> int:
-    """Run, and say what failed."""
+    """Run, and say what failed; nothing, once nobody listens any more."""
+    try:
+        return _run_and_report()
+    except BrokenPipeError:
+        silence_stdout()
+        return EXIT_FAILED
+
+
+def _run_and_report() -> int:
     try:
         asyncio.run(_run())
     except (CommandFailed, OttlaError, ExceptionGroup) as error:
         failure = first_failure(error)
         _say({"failed": str(failure), "code": failure.code, "hint": failure.hint})
         return failure.code
-    return 0
+    return EXIT_OK
 
 
 if __name__ == "__main__":
