@@ -12,12 +12,13 @@ import grpc
 
 from ottla.api.fetch.v1 import fetch_pb2, fetch_pb2_grpc
 from ottla.client.calls import Attempt, Caller
-from ottla.client.core.positions import TopicPartition
+from ottla.client.core.positions import TopicPartition, checked_time
 from ottla.client.rpc_errors import readable
 from ottla.protocol.error_details import from_proto
-from ottla.protocol.errors import OttlaError
+from ottla.protocol.errors import OttlaError, UnknownTopicOrPartition
 
 QUERIES_MAX: Final = 1_000
+PARTITION_MAX: Final = 2**32 - 1
 
 
 class OffsetAndTime(NamedTuple):
@@ -80,10 +81,19 @@ def query(
     position: fetch_pb2.OffsetPosition.ValueType | None = None,
     timestamp_ms: int | None = None,
 ) -> fetch_pb2.OffsetQuery:
-    """A query for a named place, or for a time."""
+    """A query for a named place, or for a time.
+
+    Raises:
+        UnknownTopicOrPartition: no topic can have such a partition.
+        InvalidRequest: no record can have such a time.
+    """
+    if not 0 <= place.partition <= PARTITION_MAX:
+        raise UnknownTopicOrPartition(
+            f"no topic has a partition {place.partition}", metadata=place._asdict()
+        )
     message = fetch_pb2.OffsetQuery(topic=place.topic, partition=place.partition)
     if position is not None:
         message.position = position
     if timestamp_ms is not None:
-        message.timestamp_ms = timestamp_ms
+        message.timestamp_ms = checked_time(timestamp_ms)
     return message

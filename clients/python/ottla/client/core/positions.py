@@ -62,9 +62,14 @@ def start_at_offset(offset: int) -> fetch_pb2.ReadStart:
 
 def start_at_time(timestamp_ms: int) -> fetch_pb2.ReadStart:
     """Begin with the first record of a time or later. Raises InvalidRequest."""
+    return fetch_pb2.ReadStart(timestamp_ms=checked_time(timestamp_ms))
+
+
+def checked_time(timestamp_ms: int) -> int:
+    """The time. Raises InvalidRequest for one that no record can have."""
     if not -TIME_MS_MAX <= timestamp_ms <= TIME_MS_MAX:
         raise InvalidRequest(f"time {timestamp_ms} ms is out of range")
-    return fetch_pb2.ReadStart(timestamp_ms=timestamp_ms)
+    return timestamp_ms
 
 
 def start_before_end(count: int) -> fetch_pb2.ReadStart:
