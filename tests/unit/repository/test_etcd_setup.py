@@ -191,4 +191,7 @@ def test_who_may_not_install_gets_the_one_line_to_run(machine: BareMachine) -> N
 def test_a_machine_without_apt_goes_on_without_it(machine: BareMachine) -> None:
     (machine.path / "apt-get").unlink()
     ran = machine.install()
-    assert (ran.returncode, ran.stderr) == (0, "ottla: etcd is missing; what needs it is left out\n")
+    assert (ran.returncode, ran.stderr) == (
+        0,
+        "ottla: etcd is missing; what needs it is left out\n",
+    )

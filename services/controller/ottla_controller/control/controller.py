@@ -34,7 +34,6 @@ from ottla_controller.control.lease import HeldLease
 from ottla_controller.control.losses import Losses
 from ottla_controller.control.standing import ControllerIdentity, Standing
 from ottla_controller.control.term import Term, log_restored
-from ottla_controller.control.timed_wait import done_by
 from ottla_controller.control.write_queue import term_over, went_back
 from ottla_controller.core.controllers import active_controller
 from ottla_controller.core.generations import Position, StoreFacts, settle_generation
@@ -46,6 +45,7 @@ from ottla_controller.store.interface import MetadataStore, StoreRestoredError
 from ottla_runtime import fields
 from ottla_runtime.clock import Clock
 from ottla_runtime.failures import StartError
+from ottla_runtime.timed_wait import done_by
 
 RECORD_FORMAT_VERSION: Final = 1
 FEATURE_LEVEL: Final = 1

@@ -15,12 +15,12 @@ from ottla.api.cluster.v1.cluster_pb2 import Endpoint
 from ottla.protocol.errors import DuplicateNodeId
 from ottla.storage.metadata.v1.metadata_record_pb2 import ControllerRecord
 from ottla_controller.control.image import ClusterImage
-from ottla_controller.control.timed_wait import done_by
 from ottla_controller.control.write_queue import term_over, went_back
 from ottla_controller.core.record_keys import key_of
 from ottla_controller.store.election import Leadership
 from ottla_controller.store.interface import NO_LEASE, CreateRevisionIs, MetadataStore, PutKey
 from ottla_runtime.clock import Clock
+from ottla_runtime.timed_wait import done_by
 
 NAMESAKE_TTLS: Final = 3
 """Leases that the record of this controller's own last life may take to end: etcd is slow to look,
