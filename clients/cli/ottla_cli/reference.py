@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import typer
 
-from ottla_cli.main import app
+from ottla_cli.command_line import app
 from ottla_cli.options import PANEL
 
 MARKER: Final = "<!-- Below this line everything is made by `python -m ottla_cli.reference`. -->\n"

@@ -23,9 +23,9 @@ from ottla.protocol.errors import (
     UnknownGroup,
     UnknownTopicOrPartition,
 )
+from ottla_cli.command_line import app
 from ottla_cli.failures import CommandFailed, from_platform
 from ottla_cli.local.data_directory import default_path
-from ottla_cli.main import app
 from ottla_cli.running import run_plain
 from ottla_cli.topics import parse_configs
 
@@ -95,6 +95,23 @@ def test_every_command_has_help(command: list[str]) -> None:
     result = RUNNER.invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage: " in result.stdout
+
+
+def test_ctrl_c_while_the_command_is_loaded_leaves_no_traceback() -> None:
+    program = (
+        "import signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from ottla_cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.slow
