@@ -135,13 +135,14 @@ class TcpLinks:
     async def close(self) -> None:
         """Ends every connection. For `running_links`, on the loop."""
         self._is_closed = True
-        for server in self._servers:
-            server.close()
         for link in self._links.values():
             link.cut(Cut.REFUSED)
-        # All that this loop does is carrying, or taking a connection that is carried then.
+        # All that this loop does is carrying, or taking a connection that is carried then. A server
+        # is not closed before that: asyncio loses what it is just taking.
         while carrying := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(carrying)
+        for server in self._servers:
+            server.close()
         await asyncio.sleep(0)  # for sockets to be closed
 
     def _link(self, one: str, other: str) -> _Link:
