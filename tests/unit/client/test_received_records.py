@@ -8,7 +8,7 @@ import pytest
 
 from ottla.client.core.positions import TopicPartition
 from ottla.client.core.record_columns import ConsumerRecord, RawRecord
-from ottla.client.received_records import Reception
+from ottla.client.received_records import Deserializer, Reception
 from ottla.protocol.errors import InvalidRequest
 
 PLACE = TopicPartition("flights", 0)
@@ -76,3 +76,43 @@ def test_what_is_dropped_is_not_deserialized_later() -> None:
     held.receive(run_of(b"1", b"x", b"3"))
     held.drop({PLACE})
     assert (held.has_some(), held.go_on(), held.next_offsets()) == (False, False, {})
+
+
+class Failing:
+    """Raises the first time, and lets everything through after that."""
+
+    def __init__(self) -> None:
+        self.has_failed = False
+
+    def on_records(self, records: Sequence[RawRecord]) -> Sequence[RawRecord]:
+        if not self.has_failed:
+            self.has_failed = True
+            raise KeyError("mine")
+        return records
+
+
+@pytest.mark.parametrize("deserializer", [None, int])
+def test_records_that_an_interceptor_failed_at_are_shown_to_it_again(
+    deserializer: Deserializer[object] | None,
+) -> None:
+    held = Reception[object, object](
+        key_deserializer=None, value_deserializer=deserializer, interceptors=[Failing()]
+    )
+    with pytest.raises(KeyError, match="mine"):
+        held.receive(run_of(b"1", b"2"))
+    assert not held.has_some()
+    assert held.next_offsets() == {PLACE: 0}
+    assert held.go_on()
+    assert [record.offset for record in held.take(10)] == [0, 1]
+    assert not held.go_on()
+
+
+def test_records_that_an_interceptor_failed_at_are_dropped_like_others() -> None:
+    held = Reception[bytes, bytes](
+        key_deserializer=None, value_deserializer=None, interceptors=[Failing()]
+    )
+    with pytest.raises(KeyError):
+        held.receive(run_of(b"1", b"2"))
+    held.drop({PLACE})
+    assert not held.go_on()
+    assert held.next_offsets() == {}

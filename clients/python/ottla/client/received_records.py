@@ -36,7 +36,10 @@ class ConsumerInterceptor(Protocol):
     """Sees records before the application does."""
 
     def on_records(self, records: Sequence[RawRecord]) -> Sequence[RawRecord]:
-        """The records to hand on in their place; they are of one partition."""
+        """The records to hand on in their place; they are of one partition.
+
+        What it raises reaches who reads; the next read shows it the same records again.
+        """
         ...
 
 
@@ -53,6 +56,8 @@ class Reception(Generic[K, V]):
         self._key = key_deserializer
         self._value = value_deserializer
         self._interceptors = interceptors
+        self._unseen: list[RawRecord] = []
+        """A run that the interceptors have not let through: what one of them raised was told."""
         self._raw: list[RawRecord] = []
         """What comes behind the run, from a record on that can't be deserialized."""
         self._run: list[ConsumerRecord[K, V]] = []
@@ -64,9 +69,16 @@ class Reception(Generic[K, V]):
 
         Raises:
             InvalidRequest: the first record can't be deserialized; those behind it can be read on.
+            Exception: what an interceptor raises, which sees the run again before others come.
         """
+        self._unseen = records
+        self._let_through()
+
+    def _let_through(self) -> None:
+        records = self._unseen
         for interceptor in self._interceptors:
             records = list(interceptor.on_records(records))
+        self._unseen = []
         if self._key is None and self._value is None:
             self._replace(cast("list[ConsumerRecord[K, V]]", records))
         else:
@@ -78,7 +90,11 @@ class Reception(Generic[K, V]):
 
         Raises:
             InvalidRequest: the next one fails too; every record that does is told of once.
+            Exception: as `receive`.
         """
+        if self._unseen:
+            self._let_through()
+            return self.has_some()
         raw, self._raw = self._raw, []
         run: list[ConsumerRecord[K, V]] = []
         for index, record in enumerate(raw):
@@ -116,7 +132,7 @@ class Reception(Generic[K, V]):
     def next_offsets(self) -> dict[TopicPartition, int]:
         """Offset of the first record that is not handed out, of each partition that has one."""
         found: dict[TopicPartition, int] = {}
-        for topic, partition, offset, *_ in chain(self._remaining(), self._raw):
+        for topic, partition, offset, *_ in chain(self._remaining(), self._raw, self._unseen):
             found.setdefault(TopicPartition(topic, partition), offset)
         return found
 
@@ -124,6 +140,7 @@ class Reception(Generic[K, V]):
         """Hand out nothing more of these partitions."""
         self._replace([each for each in self._remaining() if each[:2] not in places])
         self._raw = [each for each in self._raw if each[:2] not in places]
+        self._unseen = [each for each in self._unseen if each[:2] not in places]
 
     def _remaining(self) -> list[ConsumerRecord[K, V]]:
         return self._run[len(self._run) - length_hint(self.left) :]
