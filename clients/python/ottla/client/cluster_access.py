@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import weakref
 from collections.abc import Callable, Sequence
 
 import grpc
 
 from ottla.client.background import BackgroundTasks
 from ottla.client.bootstrap import resolve
+from ottla.client.call_ends import status_tasks, until_ended
 from ottla.client.calls import Caller, Patience
 from ottla.client.channel_set import ChannelSet
 from ottla.client.channels import ChannelOpener
@@ -48,6 +50,7 @@ class ClusterAccess:
         self._clock = clock
         self._process_id = os.getpid()
         self._channels: ChannelSet | None = None
+        self._channels_opened: weakref.WeakSet[grpc.aio.Channel] = weakref.WeakSet()
         self._is_closed = False
         tell_when_forked(self)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,14 +108,18 @@ class ClusterAccess:
         channels, self._channels = self._channels, None
         self._is_closed, self._loop = True, None
         if channels is not None:
+            calls = status_tasks(self._channels_opened)
             try:
                 await self.tasks.close()
             finally:
                 await channels.__aexit__(None, None, None)
+            await until_ended(calls)
 
     def open_channel(self, address: Address) -> grpc.aio.Channel:
         """A channel of its own to a broker, which the caller closes; only while open."""
-        return self._opener.open(address)
+        channel = self._opener.open(address)
+        self._channels_opened.add(channel)
+        return channel
 
     def _changed(self) -> None:
         self.on_change()
