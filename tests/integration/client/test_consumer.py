@@ -271,6 +271,25 @@ async def test_a_cancelled_batch_loses_no_record() -> None:
             assert all(b.offset == a.offset + 1 for a, b in pairwise(batch))
 
 
+async def test_a_batch_that_waits_for_more_holds_nothing_from_before_a_seek() -> None:
+    values = [b"%d" % number for number in range(50)]
+    async with two_topics() as cluster:
+        await produce(cluster.bootstrap, "single", values)
+        async with Consumer(cluster.bootstrap, auto_offset_reset="earliest") as consumer:
+            await consumer.assign(["single"])
+            await consumer.position(("single", 0))
+            async with asyncio.TaskGroup() as group:
+                reading = group.create_task(
+                    consumer.next_batch(max_records=60, max_wait_ms=60_000)
+                )
+                while await consumer.position(("single", 0)) < 50:
+                    await asyncio.sleep(0)
+                consumer.seek(("single", 0), 45)
+                await produce(cluster.bootstrap, "single", [b"more"] * 55)
+            offsets = [record.offset for record in reading.result()]
+            assert offsets == list(range(45, 105))
+
+
 async def test_a_consumer_goes_on_after_the_leader_moved_away_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

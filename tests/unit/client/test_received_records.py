@@ -116,3 +116,17 @@ def test_records_that_an_interceptor_failed_at_are_dropped_like_others() -> None
     held.drop({PLACE})
     assert not held.go_on()
     assert held.next_offsets() == {}
+
+
+def test_what_somebody_gathers_is_dropped_too_and_never_put_back() -> None:
+    held = reception()
+    held.receive(run_of(b"1", b"2", b"3"))
+    taken = held.take(2)
+    with held.holding(taken):
+        held.drop({PLACE})
+        held.put_back(taken)
+    assert (taken, held.take(10)) == ([], [])
+    held.receive(run_of(b"4"))
+    kept = held.take(1)
+    held.drop({PLACE})
+    assert [record.value for record in kept] == [4]

@@ -186,27 +186,32 @@ class Consumer(PartitionAssignment[K, V]):
         """
         if max_records < 1:
             raise InvalidRequest(f"max_records={max_records}; at least 1 is handed out")
-        taken = self._reception.take(max_records)
-        if not taken:
-            await self._refill()
+        if max_wait_ms < 0:
+            raise InvalidRequest(f"max_wait_ms={max_wait_ms}; time does not go back")
+        while True:
             taken = self._reception.take(max_records)
-        if max_wait_ms > 0 and len(taken) < max_records:
-            await self._gather(taken, max_records, max_wait_ms)
-        return taken
+            if not taken:
+                await self._refill()
+                taken = self._reception.take(max_records)
+            if max_wait_ms > 0 and len(taken) < max_records:
+                await self._gather(taken, max_records, max_wait_ms)
+            if taken:  # no other task has sought elsewhere meanwhile
+                return taken
 
     async def _gather(
         self, taken: list[ConsumerRecord[K, V]], max_records: int, max_wait_ms: int
     ) -> None:
-        try:
-            async with asyncio.timeout(max_wait_ms / 1_000):
-                while len(taken) < max_records:
-                    await self._refill()
-                    taken += self._reception.take(max_records - len(taken))
-        except TimeoutError:
-            return
-        except BaseException:
-            self._reception.put_back(taken)
-            raise
+        with self._reception.holding(taken):
+            try:
+                async with asyncio.timeout(max_wait_ms / 1_000):
+                    while len(taken) < max_records:
+                        await self._refill()
+                        taken += self._reception.take(max_records - len(taken))
+            except TimeoutError:
+                return
+            except BaseException:
+                self._reception.put_back(taken)
+                raise
 
     async def _refill(self) -> None:
         """Return once there are records to hand out; the loop's other tasks get their turn."""

@@ -8,13 +8,14 @@ from typing import Final, TypedDict
 from ottla.api.fetch.v1 import fetch_pb2
 from ottla.client.calls import Patience
 from ottla.client.core.positions import ResetPolicy, reset_policy
-from ottla.client.setting_bounds import check_bounds
+from ottla.client.setting_bounds import check_bounds, check_text
 from ottla.protocol.errors import InvalidConfig
 
 _ISOLATIONS: Final = {
     "read_committed": fetch_pb2.ISOLATION_READ_COMMITTED,
     "read_uncommitted": fetch_pb2.ISOLATION_READ_UNCOMMITTED,
 }
+_RACK_CHARS_MAX: Final = 249
 
 
 class ConsumerOptions(TypedDict, total=False):
@@ -55,6 +56,7 @@ class ConsumerSettings:
         check_bounds("fetch_message_bytes", self.fetch_message_bytes, 1 << 10, 1 << 20)
         check_bounds("decompressed_bytes_max", self.decompressed_bytes_max, 1 << 10, 1 << 31)
         check_bounds("default_api_timeout_ms", self.default_api_timeout_ms, 1, 2**31)
+        check_text("rack", self.rack, _RACK_CHARS_MAX)
         _ = self.policy, self.wire_isolation
 
     @property

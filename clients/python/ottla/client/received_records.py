@@ -8,6 +8,7 @@ deserialized is an error in its place, and costs no other record.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from operator import length_hint
 from typing import Generic, Protocol, TypeVar, cast
@@ -63,6 +64,8 @@ class Reception(Generic[K, V]):
         self._run: list[ConsumerRecord[K, V]] = []
         self.left: Iterator[ConsumerRecord[K, V]] = iter(self._run)
         """What is to be handed out next."""
+        self._held: list[list[ConsumerRecord[K, V]]] = []
+        """What was taken by those who wait for more."""
 
     def receive(self, records: list[RawRecord]) -> None:
         """Take a run over, behind nothing: the one before is handed out.
@@ -125,6 +128,15 @@ class Reception(Generic[K, V]):
             return run
         return list(islice(self.left, count))
 
+    @contextmanager
+    def holding(self, records: list[ConsumerRecord[K, V]]) -> Iterator[None]:
+        """While the block lasts, `drop` takes its own out of what was taken, too."""
+        self._held.append(records)
+        try:
+            yield
+        finally:
+            self._held = [each for each in self._held if each is not records]
+
     def put_back(self, records: list[ConsumerRecord[K, V]]) -> None:
         """What was taken was not handed out after all."""
         self._replace([*records, *self.left])
@@ -141,6 +153,8 @@ class Reception(Generic[K, V]):
         self._replace([each for each in self._remaining() if each[:2] not in places])
         self._raw = [each for each in self._raw if each[:2] not in places]
         self._unseen = [each for each in self._unseen if each[:2] not in places]
+        for held in self._held:
+            held[:] = [each for each in held if each[:2] not in places]
 
     def _remaining(self) -> list[ConsumerRecord[K, V]]:
         return self._run[len(self._run) - length_hint(self.left) :]
