@@ -7,7 +7,7 @@ a failed call means is in `rpc_errors`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from ottla_runtime.clock import Clock
 from ottla_runtime.entropy import Entropy
 from ottla_runtime.listeners import format_host_port
 from ottla_runtime.rpc_errors import error_of
+from ottla_runtime.timed_wait import done_by
 
 _Result = TypeVar("_Result")
 
@@ -92,7 +93,7 @@ async def call_until(
     clock: Clock,
     entropy: Entropy,
     backoff: Backoff | None = None,
-    before_retry: Callable[[OttlaError], Awaitable[None]] | None = None,
+    sooner: Callable[[], Coroutine[Any, Any, object]] | None = None,
 ) -> _Result:
     """Make a call that may be repeated, again and again while its errors say so.
 
@@ -102,7 +103,7 @@ async def call_until(
         clock: measures the deadline and waits.
         entropy: spreads the waits of many callers.
         backoff: the waits; an error's `retry_after_ms` is waited at the least.
-        before_retry: told of each error before the next try, to look for the right place.
+        sooner: what ends a wait before its time, unless the error says how long to wait.
 
     Raises:
         OttlaError: the last error, if it is final or no time is left for another try.
@@ -120,6 +121,7 @@ async def call_until(
         resume_ms = clock.monotonic_ms() + wait_ms
         if not failed.retriable or resume_ms >= deadline_ms:
             raise failed
-        if before_retry is not None:
-            await before_retry(failed)
-        await clock.sleep_until(resume_ms)
+        if sooner is None or failed.retry_after_ms is not None:
+            await clock.sleep_until(resume_ms)
+        else:
+            await done_by(sooner(), deadline_ms=resume_ms, clock=clock)

@@ -279,11 +279,9 @@ async def test_a_batch_that_waits_for_more_holds_nothing_from_before_a_seek() ->
             await consumer.assign(["single"])
             await consumer.position(("single", 0))
             async with asyncio.TaskGroup() as group:
-                reading = group.create_task(
-                    consumer.next_batch(max_records=60, max_wait_ms=60_000)
-                )
-                while await consumer.position(("single", 0)) < 50:
-                    await asyncio.sleep(0)
+                reading = group.create_task(consumer.next_batch(max_records=60, max_wait_ms=60_000))
+                await asyncio.wait([reading], timeout=0.2)
+                assert await consumer.position(("single", 0)) == 50
                 consumer.seek(("single", 0), 45)
                 await produce(cluster.bootstrap, "single", [b"more"] * 55)
             offsets = [record.offset for record in reading.result()]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import grpc
 import pytest
@@ -51,7 +52,7 @@ class Calls:
     async def run(
         self,
         deadline_ms: int = 60_000,
-        before_retry: Callable[[OttlaError], Awaitable[None]] | None = None,
+        sooner: Callable[[], Coroutine[Any, Any, object]] | None = None,
     ) -> str:
         async with asyncio.TaskGroup() as group:
             call = group.create_task(
@@ -61,7 +62,7 @@ class Calls:
                     clock=self.clock,
                     entropy=SeededEntropy(1),
                     backoff=Backoff(first_ms=100, longest_ms=1_000),
-                    before_retry=before_retry,
+                    sooner=sooner,
                 ),
                 name="call",
             )
@@ -105,15 +106,25 @@ async def test_retry_waits_as_long_as_the_server_asks() -> None:
     assert calls.times == [0, 5_000]
 
 
-async def test_caller_is_told_before_each_retry() -> None:
-    told: list[str] = []
+async def test_news_end_a_wait_before_its_time() -> None:
+    calls, news = Calls(*[NotLeader("moved")] * 5), asyncio.Event()
+    news.set()
+    assert await calls.run(sooner=news.wait) == "answer"
+    assert calls.times == [0] * 6
 
-    async def note(error: OttlaError) -> None:
-        told.append(error.reason)
 
-    calls = Calls(NotLeader("moved"), Draining("bye"))
-    await calls.run(before_retry=note)
-    assert told == ["NOT_LEADER", "DRAINING"]
+async def test_without_news_the_wait_is_what_it_was() -> None:
+    alone, hoping = Calls(*[Draining("bye")] * 5), Calls(*[Draining("bye")] * 5)
+    await alone.run()
+    await hoping.run(sooner=asyncio.Event().wait)
+    assert hoping.times == alone.times
+
+
+async def test_news_do_not_hurry_whom_the_server_asks_to_wait() -> None:
+    calls, news = Calls(Throttled("slow down", retry_after_ms=5_000)), asyncio.Event()
+    news.set()
+    await calls.run(sooner=news.wait)
+    assert calls.times == [0, 5_000]
 
 
 def test_error_in_the_details_is_the_error() -> None:

@@ -52,6 +52,8 @@ class ControllerLink:
         self._channels: dict[Address, grpc.aio.Channel] = {}
         self._address: Address = list(self._configured)[first % len(self._configured)]
         self._turned = (0, 0)
+        self.news = asyncio.Event()
+        """Set, and another one put here, when the metadata shows that another controller leads."""
         self._calls: dict[Address, asyncio.Event] = {}
         """Where calls are under way; set when the metadata shows that another one leads."""
 
@@ -128,6 +130,8 @@ class ControllerLink:
         if term <= self._turned:
             return False
         self._turned = term
+        news, self.news = self.news, asyncio.Event()
+        news.set()
         address = (active.endpoints[0].host, active.endpoints[0].port)
         # Not only where the link pointed: a heartbeat may have turned it before the metadata came.
         for called in [each for each in self._calls if each != address]:

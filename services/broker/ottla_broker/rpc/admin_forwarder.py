@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -26,7 +26,7 @@ from ottla.protocol.errors import (
 from ottla_broker.metadata.controller_link import CONNECT_SECONDS_MAX, ControllerLink
 from ottla_broker.metadata.version_waiters import VersionWaiters
 from ottla_broker.metadata.views import ClusterVersion
-from ottla_runtime.channels import call_until
+from ottla_runtime.channels import Backoff, call_until
 from ottla_runtime.clock import Clock
 from ottla_runtime.entropy import Entropy
 from ottla_runtime.interceptors.principal import forwarding_metadata
@@ -36,6 +36,8 @@ TIMEOUT_MS_DEFAULT = 30_000
 TIMEOUT_MS_MAX = 600_000
 ANSWER_MS_MAX = 250
 """What is kept of a caller's time to tell it why, a tenth at most: its time-out says nothing."""
+
+_BACKOFF: Final = Backoff(first_ms=50, longest_ms=1_000)
 
 _Answer = TypeVar("_Answer", bound=Message)
 
@@ -100,8 +102,11 @@ class AdminForwarder:
             OutcomeUnknown: the controller was asked for a change and its answer was lost.
         """
         name = answer_type.DESCRIPTOR.name.removesuffix("Response")
+        news = self._link.news
 
         async def attempt(timeout_seconds: float) -> _Answer:
+            nonlocal news
+            news = self._link.news  # what comes while this is tried counts, too
             channel = await self._link.connected(timeout_seconds=timeout_seconds)
             address = self._link.address
             method = getattr(admin_pb2_grpc.AdminServiceStub(channel), name)
@@ -116,8 +121,16 @@ class AdminForwarder:
                     self._link.failed(address, failed)
                 raise _meaning(failed, changes=changes) from error
 
+        async def told() -> None:
+            await news.wait()
+
         return await call_until(
-            attempt, deadline_ms=deadline_ms, clock=self._clock, entropy=self._entropy
+            attempt,
+            deadline_ms=deadline_ms,
+            clock=self._clock,
+            entropy=self._entropy,
+            backoff=_BACKOFF,
+            sooner=told,
         )
 
     async def visible(self, version: cluster_pb2.MetadataVersion, *, deadline_ms: int) -> None:
