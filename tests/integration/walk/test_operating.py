@@ -112,7 +112,8 @@ async def test_a_shorter_retention_removes_old_records_without_a_restart(
     async with ottla.Consumer(f"127.0.0.1:{cluster.broker.port}") as consumer:
         here = ottla.TopicPartition(TOPIC, 0)
         while (await consumer.beginning_offsets([here]))[here] < 2:
-            (directory,) = await admin.describe_log_directories()  # bounded by the test's time-out
+            continue  # bounded by the test's time-out
+    (directory,) = await admin.describe_log_directories()
     assert directory.is_online
     await admin.alter_config("topic", TOPIC, values={"retention.ms": None})
     assert await sent(cluster, b"new") == 2
